@@ -1,0 +1,1 @@
+"""Starting processes: this machine, Slurm, Kubernetes. Imports no TensorFlow."""

@@ -1,0 +1,106 @@
+"""Batches of images, in an order that depends on (seed, step) and nothing else.
+
+Train: 1. positions of a replica's share of batch s (order.py)  2. positions ->
+examples, one permutation an epoch  3. read  4. prefetch.
+Eval: examples in their order on disk, padded to equal batches on every
+replica; `weight` is 0 on padding.
+
+A batch is {'image': uint8 [b, h, w, c], 'label': int32 [b], 'position': int64
+[b], 'weight': float32 [b]}, always of one static shape. One element a local
+replica, in rank order. Nothing here knows the model or the strategy.
+
+  batches = train(source, seed=0, global_batch=128, last_step=64_000,
+                  first_step=900, share=Share(replicas=4, first=0, local=4))
+"""
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from pipelines import order
+
+
+class Share(NamedTuple):
+  """Which replicas of all this process feeds: local ones from `first` on."""
+  replicas: int  # Over all workers.
+  first: int
+  local: int
+
+
+ALL = Share(replicas=1, first=0, local=1)
+
+
+def train(source, *, seed, global_batch, first_step, last_step, share=ALL):
+  """The training stream from step `first_step` to before `last_step`.
+
+  Starting anywhere costs the same: the stream is computed, not skipped.
+
+  Args:
+    source: a sources.InMemory.
+    seed: Python int in [0, 2**32).
+    global_batch: images a step over all replicas; divisible by them.
+    first_step: step of the first batch.
+    last_step: the stream ends before it.
+    share: the replicas to feed.
+
+  Returns:
+    tf.data.Dataset of batches, b = global_batch / share.replicas.
+  """
+  def read(step, replica):
+    positions = order.replica_positions(
+        step, replica, replicas=share.replicas, global_batch=global_batch)
+    return _batch(source, positions,
+                  order.examples(positions, size=source.size, seed=seed),
+                  tf.ones_like(positions, tf.float32))
+
+  return _stream(read, first_step, last_step, share)
+
+
+def eval_steps(size, replica_batch, replicas):
+  """Steps that count `size` examples once: the same on every replica."""
+  return -(-size // (replica_batch * replicas))
+
+
+def evaluate(source, *, replica_batch, share=ALL):
+  """One pass over `source`, each example once, padded with weight 0.
+
+  Args:
+    source: a sources.InMemory of at least one example.
+    replica_batch: b, images a replica and step.
+    share: the replicas to feed.
+
+  Returns:
+    tf.data.Dataset of eval_steps() batches for each local replica.
+  """
+  global_batch = replica_batch * share.replicas
+
+  def read(step, replica):
+    positions = order.replica_positions(
+        step, replica, replicas=share.replicas, global_batch=global_batch)
+    weight = tf.cast(positions < source.size, tf.float32)
+    return _batch(source, positions,
+                  tf.minimum(positions, source.size - 1), weight)
+
+  steps = eval_steps(source.size, replica_batch, share.replicas)
+  return _stream(read, 0, steps, share)
+
+
+def _stream(read, first_step, last_step, share):
+  """Calls read(step, replica) for each step and local replica, ahead of use."""
+  def element(index):
+    return read(index // share.local, share.first + index % share.local)
+
+  dataset = tf.data.Dataset.range(
+      first_step * share.local, last_step * share.local)
+  dataset = dataset.map(
+      element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+  options = tf.data.Options()
+  # Shares are cut above; a shard policy would cut them a second time.
+  options.experimental_distribute.auto_shard_policy = (
+      tf.data.experimental.AutoShardPolicy.OFF)
+  return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
+
+
+def _batch(source, positions, examples, weight):
+  images, labels = source.read(examples)
+  return {'image': images, 'label': labels, 'position': positions,
+          'weight': weight}

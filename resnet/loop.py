@@ -1,0 +1,187 @@
+"""The training loop, from a config to a finished run folder.
+
+Build, restore, then until the last step: run some steps, log, evaluate, save.
+Each of these happens at steps that follow from the config and the flags alone,
+in this order, so that a run that is killed and started again does the same
+things at the same steps as one that never stopped.
+"""
+import functools
+import math
+import time
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from configs.command_line import DONE, START_AGAIN
+from configs.errors import UserError
+from pipelines import sources
+from resnet import checkpoint
+from resnet import plan
+from resnet import progress
+from resnet import report
+from resnet import run_folder
+from resnet import stopwatch
+from resnet import summaries
+from resnet import trainer
+
+
+class Options(NamedTuple):
+  """How a run executes; none of it changes what is trained."""
+  data_dir: str | None = None
+  jit: str = 'auto'
+  log_every_steps: int = 100
+  eval_every_epochs: float = 1.0
+  eval_every_steps: int = 0  # If not 0, counts instead of epochs.
+  save_every_secs: float = 300.0
+  save_every_steps: int = 0
+  keep_last: int = 3
+  keep_best: int = 1
+  steps_per_call: int = 0  # 0: about a second's worth.
+
+
+def train_and_evaluate(config, strategy, workdir, options,
+                       stop_requested=lambda step: None):
+  """Trains to the last step of the config, going on from what is in workdir.
+
+  Args:
+    config: a checked schema.Config.
+    strategy: a tf.distribute strategy, see strategy.make.
+    workdir: path of the run folder, made if it does not exist.
+    options: Options.
+    stop_requested: asked between host calls with the number of updates done;
+      true (a signal's name, say) if the run is to save and stop.
+
+  Returns:
+    DONE, or START_AGAIN if it was asked to stop.
+
+  Raises:
+    UserError: whatever the user can mend; the loss is not a number.
+  """
+  watch = stopwatch.Stopwatch()
+  folder = run_folder.open_for_training(workdir, config)
+  if folder.finished:
+    print('This run is finished: nothing to do.')
+    print(report.summary_text(folder.finished, folder.path))
+    return DONE
+
+  # Build, and go on from the newest checkpoint.
+  with watch.activity('start_up'):
+    train_source = sources.load(
+        config.data.name, config.data.train_split, options.data_dir)
+    eval_source = sources.load(
+        config.data.name, config.data.eval_split, options.data_dir)
+    total_steps = plan.total_steps(config, train_source.size)
+    model, state = trainer.build(config, strategy, train_source)
+    checkpoints = checkpoint.Checkpoints(
+        folder.checkpoints, state.paths, options.keep_last)
+    checkpoints.sweep()
+    step = first_step = checkpoints.restore() or 0
+    train = trainer.Train(config, strategy, model, state, train_source,
+                          jit=options.jit, first_step=step)
+    evaluate = trainer.Evaluate(config, strategy, model, state, eval_source,
+                                jit=options.jit)
+    folder.describe(config, strategy.extended.worker_devices)
+    written = summaries.Summaries(folder.path, step)
+    if not step:
+      written.write_text('config', report.config_text(config))
+  bar = progress.Progress(total_steps, step)
+  bar.say(report.start_text(config, strategy, step, total_steps, folder.path))
+  logs, evals, saves = _events(config, options, train_source.size)
+  epoch = functools.partial(
+      plan.epoch, config=config, train_size=train_source.size)
+  stop, saved_at, lap_step = False, time.monotonic(), step
+
+  while True:
+    last = step == total_steps
+
+    if (logs.due(step) or last) and not written.has('train', step):
+      written.write('train', step, {
+          **train.means(), 'learning_rate': train.learning_rate(step - 1),
+          'epoch': epoch(step),
+          **_speed(config, watch.lap(), step - lap_step)})
+      train.reset_means()
+      lap_step = step
+
+    new_best = False
+    if (evals.due(step) or last) and not written.has('eval', step) and not stop:
+      with watch.activity('evaluation'):
+        values = evaluate(lambda: stop_requested(step))
+      stop = values is None
+      if values:
+        written.write('eval', step, {**values, 'epoch': epoch(step)})
+        bar.say(f'step {step}  evaluation: {report.values_text(values)}')
+        new_best = step in _best_steps(written, options)
+
+    timed = 0 < options.save_every_secs <= time.monotonic() - saved_at
+    if (saves.due(step) or timed or new_best or last or stop
+       ) and step > first_step and step not in checkpoints.steps():
+      with watch.activity('checkpoints'):
+        if not train.is_finite():
+          raise _not_finite('a weight', step, checkpoints)
+        state.step.assign(step)
+        checkpoints.save(step, _best_steps(written, options))
+      saved_at = time.monotonic()
+
+    if last or stop or (step == first_step and stop_requested(step)):
+      break
+    boundary = min(total_steps, logs.after(step), evals.after(step),
+                   saves.after(step))
+    most = min(options.steps_per_call or train.steps_per_call, boundary - step)
+    call = train(step, most, stop_requested(step))
+    if not math.isfinite(call.loss):
+      raise _not_finite('the loss', call.step, checkpoints)
+    if step == first_step:  # Tracing and compiling is no one's speed.
+      watch.add('start_up', call.seconds)
+      lap_step = call.step
+    else:
+      watch.add('input_wait', call.input_secs)
+    step, stop = call.step, call.stop
+    bar.show(step, epoch=epoch(step), loss=call.loss, accuracy=call.accuracy,
+             images_per_second=call.images / call.seconds)
+
+  with watch.activity('checkpoints'):
+    checkpoints.wait()
+  written.close()
+  bar.close()
+  if not last:
+    bar.say(report.stop_text(step, folder.path))
+    return START_AGAIN
+  summary = report.summary(written, watch)
+  folder.finish(summary)
+  print(report.summary_text(summary, folder.path))
+  return DONE
+
+
+def _events(config, options, train_size):
+  """When to log, evaluate and save: three plan.Every."""
+  evals = plan.every_epochs(options.eval_every_epochs, config, train_size)
+  if options.eval_every_steps:
+    evals = plan.every_steps(options.eval_every_steps)
+  return (plan.every_steps(options.log_every_steps), evals,
+          plan.every_steps(options.save_every_steps))
+
+
+def _speed(config, lap, steps):
+  """What a lap of `steps` updates says of speed; nothing if it has none."""
+  seconds, waited = lap
+  if not steps:
+    return {}
+  return {'images_per_second': steps * config.global_batch / seconds,
+          'step_milliseconds': 1000 * seconds / steps,
+          'input_wait_fraction': waited / seconds}
+
+
+def _best_steps(written, options):
+  best = summaries.best(written.of('eval'), options.keep_best)
+  return [record['step'] for record in best]
+
+
+def _not_finite(what, step, checkpoints):
+  checkpoints.wait()
+  kept = checkpoints.steps()
+  where = (f'the last good checkpoint, of step {kept[-1]}, is kept'
+           if kept else 'there is no checkpoint yet')
+  return UserError(
+      f'After step {step} {what} is not a finite number; {where}: lower '
+      'config.schedule.peak or lengthen config.schedule.warmup_epochs, in '
+      'another --workdir.')

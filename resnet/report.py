@@ -1,0 +1,75 @@
+"""What a run says in words: at its start, after evaluations, at its end."""
+import json
+
+from configs import schema
+from resnet import progress
+from resnet import summaries
+
+
+def start_text(config, strategy, step, total_steps, path):
+  """One line: what is trained on what, and from where."""
+  devices = strategy.extended.worker_devices
+  names = ', '.join(d.rpartition('/device:')[2] for d in devices)
+  model = config.model.name
+  if model == 'resnet':
+    model = f'ResNet-{config.model.depth} {config.model.version}'
+  start = f'resuming at step {step} of' if step else 'training for'
+  return (f'{model} on {config.data.name}, {len(devices)} x '
+          f'{config.global_batch // len(devices)} images a step ({names}); '
+          f'{start} {total_steps} steps in {path}')
+
+
+def values_text(values):
+  """An evaluation in a line."""
+  top5 = (f', top-5 {values["top5_accuracy"]:.4f}'
+          if 'top5_accuracy' in values else '')
+  return (f'accuracy {values["accuracy"]:.4f}{top5}, loss '
+          f'{values["loss"]:.4f}, {values["examples"]} examples counted')
+
+
+def summary(written, watch):
+  """The figures of a finished run, a dict for run.json.
+
+  Args:
+    written: summaries.Summaries with at least one evaluation.
+    watch: stopwatch.Stopwatch of this process.
+  """
+  evals = written.of('eval')
+  best, last = summaries.best(evals, 1)[0], evals[-1]
+  speeds = sorted(r['images_per_second'] for r in written.of('train')
+                  if 'images_per_second' in r)
+  return {'step': last['step'], 'best_step': best['step'],
+          'best_accuracy': best['accuracy'], 'accuracy': last['accuracy'],
+          'examples': last['examples'],
+          'images_per_second': speeds[len(speeds) // 2] if speeds else None,
+          'seconds': watch.total(), 'time_shares': watch.shares()}
+
+
+def summary_text(figures, path):
+  """The last lines of a finished run."""
+  shares = figures['time_shares']
+  speed = figures['images_per_second']
+  return '\n'.join([
+      f'accuracy    last {figures["accuracy"]:.4f}, best '
+      f'{figures["best_accuracy"]:.4f} at step {figures["best_step"]}; '
+      f'{figures["examples"]} examples counted',
+      f'speed       {f"{speed:.0f} images/s" if speed else "not measured"}'
+      ' (median of the log points)',
+      f'time        {progress.duration(figures["seconds"])}: '
+      f'{shares["training"]:.0%} training ({shares["input_wait"]:.1%} waiting '
+      f'for input), {shares["evaluation"]:.0%} evaluation, '
+      f'{shares["checkpoints"]:.0%} checkpoints, '
+      f'{shares["start_up"]:.0%} start-up',
+      f'run folder  {path}',
+      f'look at it  tensorboard --logdir {path}'])
+
+
+def stop_text(step, path):
+  """The last line of a run that was asked to stop."""
+  return (f'Stopped at step {step}, saved in {path}: the same command goes on '
+          'from there.')
+
+
+def config_text(config):
+  """The config as a Markdown code block."""
+  return f'```\n{json.dumps(schema.to_dict(config), indent=2)}\n```'

@@ -1,0 +1,144 @@
+"""The folder of a run: what it was asked to do, and one process at a time.
+
+workdir/{config.json, run.json, checkpoints/, train/, eval/, metrics.jsonl};
+TensorBoard reads workdir.
+"""
+import fcntl
+import json
+import os
+import pathlib
+import platform
+import sys
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from configs import schema
+from configs.errors import UserError
+
+
+class RunFolder(NamedTuple):
+  """An open run folder, locked until `lock` is closed or the process ends."""
+  path: pathlib.Path
+  lock: object
+
+  @property
+  def checkpoints(self):
+    return self.path / 'checkpoints'
+
+  @property
+  def finished(self):
+    """The summary of a finished run, a dict; None while it is not finished."""
+    path = self.path / 'run.json'
+    return read_json(path).get('summary') if path.exists() else None
+
+  def describe(self, config, devices):
+    """Writes what this run is: before its first step, and at each restart."""
+    write_json(self.path / 'config.json', schema.to_dict(config))
+    write_json(self.path / 'run.json', {
+        'command': sys.argv, 'host': platform.node(), 'devices': devices,
+        'versions': {'python': platform.python_version(),
+                     'tensorflow': tf.__version__,
+                     'keras': keras.__version__}})
+
+  def finish(self, summary):
+    """Marks the run as finished and keeps its summary in run.json."""
+    path = self.path / 'run.json'
+    write_json(path, {**read_json(path), 'summary': summary})
+
+
+def open_for_training(workdir, config):
+  """Makes or reopens the folder of a run and locks it for this process.
+
+  Args:
+    workdir: path; made if it does not exist.
+    config: the run's schema.Config.
+
+  Returns:
+    RunFolder.
+
+  Raises:
+    UserError: the folder cannot be written, holds something else, belongs to
+      another configuration, or another process is training in it.
+  """
+  path = pathlib.Path(workdir).expanduser()
+  try:
+    foreign = path.exists() and (
+        not path.is_dir() or (any(path.iterdir())
+                              and not (path / 'config.json').exists()
+                              and not _only_ours(path)))
+    if foreign:
+      raise UserError(
+          f'--workdir={workdir} exists and is not the folder of a run (it has '
+          'no config.json): give a new or empty folder, or that of a run.')
+    (path / 'checkpoints').mkdir(parents=True, exist_ok=True)
+    lock = _lock(path, workdir)
+    if (path / 'config.json').exists():
+      _check_same(path, workdir, config)
+  except OSError as error:
+    raise UserError(
+        f'--workdir={workdir} cannot be written ({error.strerror}): give a '
+        'folder you may write to.') from error
+  return RunFolder(path, lock)
+
+
+def read_config(workdir):
+  """The Config of the run in `workdir`; UserError if there is no run."""
+  path = pathlib.Path(workdir).expanduser() / 'config.json'
+  if not path.is_file():
+    raise UserError(
+        f'--workdir={workdir} is not the folder of a run (there is no '
+        f'{path}): give the folder that `python -m resnet.train` wrote.')
+  return schema.from_dict(read_json(path))
+
+
+def read_json(path):
+  """A dict; UserError if the file is not one."""
+  try:
+    return json.loads(path.read_text())
+  except ValueError as error:
+    raise UserError(
+        f'{path} is damaged ({error}): bring it back from a copy, or train '
+        'anew in another --workdir.') from error
+
+
+def write_json(path, values):
+  """Replaces a file at once: a reader or a kill never meets half of it."""
+  partial = path.with_name(f'{path.name}.partial')
+  with partial.open('w') as file:
+    json.dump(values, file, indent=2)
+    file.write('\n')
+    file.flush()
+    os.fsync(file.fileno())
+  os.replace(partial, path)
+
+
+def _only_ours(path):
+  """True for what a run killed before its config.json was written has made."""
+  return all(entry.name in ('checkpoints', '.lock', 'config.json.partial')
+             for entry in path.iterdir())
+
+
+def _lock(path, workdir):
+  lock = (path / '.lock').open('a+')
+  try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError as error:
+    lock.seek(0)
+    raise UserError(
+        f'--workdir={workdir} is in use by process {lock.read().strip()}: wait '
+        'for it, stop it, or give another folder.') from error
+  lock.truncate(0)
+  lock.write(str(os.getpid()))
+  lock.flush()
+  return lock
+
+
+def _check_same(path, workdir, config):
+  differences = schema.differences(read_config(path), config)
+  if differences:
+    raise UserError(
+        f'--workdir={workdir} holds a run of another configuration '
+        f'({"; ".join(differences)}): give those fields their old values to go '
+        'on, or another --workdir.')

@@ -1,0 +1,49 @@
+"""The learning rate as a pure function of the step."""
+import math
+
+import tensorflow as tf
+
+
+def learning_rate(step, schedule, *, total_steps, warmup_steps):
+  """The rate of update number `step`.
+
+  For the first w = warmup_steps updates it rises linearly, peak * (step + 1) /
+  w (Goyal et al. 2017, section 2.2, from zero). After them: 'constant' peak;
+  'step' peak * drop_factor for each share of the run in drops_at that has
+  passed; 'cosine' and 'polynomial' fall from peak to end over the updates that
+  remain, by (1 + cos(pi * x)) / 2 (Loshchilov & Hutter 2016) or
+  (1 - x) ** power.
+
+  Args:
+    step: int64 scalar tensor, from 0.
+    schedule: a configs.schema.Schedule.
+    total_steps: Python int, updates of the run.
+    warmup_steps: Python int.
+
+  Returns:
+    float32 scalar tensor.
+  """
+  now = tf.cast(step, tf.float64)
+  remaining = max(total_steps - warmup_steps, 1)
+  x = tf.clip_by_value((now - warmup_steps) / remaining, 0.0, 1.0)
+  if schedule.name == 'constant':
+    rate = tf.constant(schedule.peak, tf.float64)
+  elif schedule.name == 'step':
+    rate = tf.constant(schedule.peak, tf.float64)
+    for share in schedule.drops_at:
+      passed = step >= round(share * total_steps)
+      rate *= tf.where(passed, tf.constant(schedule.drop_factor, tf.float64), 1)
+  elif schedule.name == 'cosine':
+    rate = _between(schedule, (1 + tf.cos(math.pi * x)) / 2)
+  elif schedule.name == 'polynomial':
+    rate = _between(schedule, (1 - x) ** schedule.power)
+  else:
+    raise ValueError(f'Unknown schedule {schedule.name!r}.')
+  if warmup_steps:
+    rate = tf.where(step < warmup_steps,
+                    schedule.peak * (now + 1) / warmup_steps, rate)
+  return tf.cast(rate, tf.float32)
+
+
+def _between(schedule, share):
+  return schedule.end + (schedule.peak - schedule.end) * share

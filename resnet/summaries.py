@@ -1,0 +1,98 @@
+"""What a run writes while it trains: TensorBoard events and metrics.jsonl.
+
+One line of metrics.jsonl, and one step of events, for each log point and each
+evaluation. A resumed run first drops what lies after its checkpoint, so that
+each step stands there once, as if the run had never stopped.
+"""
+import json
+import os
+import pathlib
+import time
+
+from tensorboard.compat.proto import event_pb2
+from tensorboard.plugins.scalar import summary_v2 as scalar_summary
+from tensorboard.plugins.text import summary_v2 as text_summary
+from tensorboard.summary.writer import event_file_writer
+
+
+class Summaries:
+  """Writers of one run folder, opened at the step the run goes on from."""
+
+  def __init__(self, workdir, first_step, clock=time.time):
+    """Args: workdir path; first_step int; clock -> Unix seconds."""
+    workdir = pathlib.Path(workdir)
+    self._clock = clock
+    path = workdir / 'metrics.jsonl'
+    self.records = [r for r in read(path) if r['step'] <= first_step]
+    _rewrite(path, self.records)
+    self._file = path.open('a')
+    self._events = {}
+    for split in ('train', 'eval'):
+      writer = event_file_writer.EventFileWriter(os.fspath(workdir / split))
+      # Readers of events drop, at this mark, all that has a later step.
+      writer.add_event(event_pb2.Event(
+          wall_time=clock(), step=first_step + 1,
+          session_log=event_pb2.SessionLog(
+              status=event_pb2.SessionLog.START)))
+      self._events[split] = writer
+
+  def write(self, split, step, values):
+    """Writes scalars so that they are on disk when this returns.
+
+    Args:
+      split: 'train' or 'eval'.
+      step: int, updates done.
+      values: {tag: number}.
+    """
+    record = {'split': split, 'step': step, 'time': self._clock(), **values}
+    self.records.append(record)
+    self._file.write(json.dumps(record) + '\n')
+    self._file.flush()
+    for tag, value in values.items():
+      self._add(split, step, scalar_summary.scalar_pb(tag, value))
+    self._events[split].flush()
+
+  def write_text(self, tag, text):
+    """Shows a text in TensorBoard, at step 0."""
+    self._add('train', 0, text_summary.text_pb(tag, text))
+
+  def has(self, split, step):
+    """Whether that split's values of that step are written."""
+    return any(r['split'] == split and r['step'] == step
+               for r in reversed(self.records))
+
+  def of(self, split):
+    """The records of a split, oldest first."""
+    return [r for r in self.records if r['split'] == split]
+
+  def close(self):
+    self._file.close()
+    for writer in self._events.values():
+      writer.close()
+
+  def _add(self, split, step, summary):
+    self._events[split].add_event(event_pb2.Event(
+        wall_time=self._clock(), step=step, summary=summary))
+
+
+def read(path):
+  """The records of a metrics.jsonl; a torn last line is left out."""
+  records = []
+  if path.exists():
+    for line in path.read_text().splitlines():
+      try:
+        records.append(json.loads(line))
+      except ValueError:
+        break
+  return records
+
+
+def best(records, count):
+  """The `count` evaluation records of highest accuracy, best first."""
+  return sorted(records, key=lambda r: (-r['accuracy'], r['step']))[:count]
+
+
+def _rewrite(path, records):
+  partial = path.with_name(f'{path.name}.partial')
+  partial.write_text(''.join(json.dumps(r) + '\n' for r in records))
+  os.replace(partial, path)

@@ -1,0 +1,272 @@
+"""Joins a config, its data and its network into calls that train and evaluate.
+
+The only file in which `pipelines` and the model meet.
+"""
+import dataclasses
+import functools
+import time
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from configs.errors import UserError
+from pipelines import augment
+from pipelines import batches
+from pipelines import sources
+from pipelines import threefry
+from resnet import classics
+from resnet import model as resnet_model
+from resnet import plan
+from resnet import schedules
+from resnet import state as state_lib
+from resnet import steps
+from resnet import strategy as strategy_lib
+
+_DTYPES = {'float32': 'float32', 'bfloat16': 'mixed_bfloat16',
+           'float16': 'mixed_float16'}
+
+
+class Call(NamedTuple):
+  """What one host call to Train did."""
+  step: int  # Updates done, all in all.
+  stop: bool  # Whether some process was asked to stop.
+  images: int
+  loss: float  # Mean over these images, nats.
+  accuracy: float
+  seconds: float
+  input_secs: float  # Of them, waiting for the input.
+
+
+def build(config, strategy, train_source):
+  """The network of a config and its state at step 0, on every replica.
+
+  Args:
+    config: schema.Config.
+    strategy: tf.distribute strategy.
+    train_source: the training split; gives image shape, classes and, unless
+      the config has them, the mean and standard deviation of the input.
+
+  Returns:
+    (Keras model, state.State).
+  """
+  keras.utils.set_random_seed(config.seed)
+  mean, stddev = _mean_and_stddev(config.data, train_source)
+  with strategy.scope():
+    model = _build_model(config, train_source)
+    state = state_lib.create(
+        model, optimizer=config.optimizer.name, precision=config.precision,
+        mean=mean, stddev=stddev)
+  return model, state
+
+
+class Train:
+  """Several updates a call, over a stream that starts at `first_step`."""
+
+  def __init__(self, config, strategy, model, state, source, *, jit,
+               first_step):
+    """Args: see build; jit 'auto', 'true' or 'false'; first_step int."""
+    self._config, self._strategy, self._state = config, strategy, state
+    self._total_steps = plan.total_steps(config, source.size)
+    self._warmup_steps = plan.warmup_steps(config, source.size)
+    strategy_lib.replica_batch(
+        config.global_batch, strategy.num_replicas_in_sync)
+    self._iterator = iter(_distribute(strategy, functools.partial(
+        batches.train, source, seed=config.seed, first_step=first_step,
+        last_step=self._total_steps, global_batch=config.global_batch)))
+    self._run = self._make_run(model, _compiler(config, strategy, jit))
+    self.steps_per_call = 1
+
+  def __call__(self, step, most, stop):
+    """Trains `most` updates, or fewer if asked to stop or the loss breaks.
+
+    Args:
+      step: int, updates done.
+      most: int, at least 1, updates to do.
+      stop: true if this process was asked to stop: all processes then stop
+        after the same step, the next.
+
+    Returns:
+      Call.
+    """
+    started = time.monotonic()
+    new_step, totals, input_secs = self._run(
+        self._iterator, tf.constant(step, tf.int64),
+        tf.constant(step + most, tf.int64), tf.constant(float(bool(stop))))
+    stop_sum, loss_sum, correct, count = totals.numpy()  # Waits for the device.
+    seconds = time.monotonic() - started
+    done = int(new_step) - step
+    self.steps_per_call = plan.steps_of_next_call(done, seconds)
+    return Call(int(new_step), bool(stop_sum), int(count), loss_sum / count,
+                correct / count, seconds, float(input_secs))
+
+  def means(self):
+    """{'loss', 'accuracy'} over the images since the last reset_means."""
+    loss_sum, correct, count = self._state.sums.numpy()
+    return {'loss': float(loss_sum / count), 'accuracy': float(correct / count)}
+
+  def reset_means(self):
+    self._state.sums.assign(tf.zeros([3]))
+
+  def is_finite(self):
+    """Whether every weight is a finite number."""
+    return all(np.isfinite(tf.reduce_sum(p).numpy())
+               for p in self._state.params)
+
+  def learning_rate(self, step):
+    """The rate of update number `step`, a float."""
+    return float(schedules.learning_rate(
+        tf.constant(step, tf.int64), self._config.schedule,
+        total_steps=self._total_steps, warmup_steps=self._warmup_steps))
+
+  def _make_run(self, model, compiled):
+    """The tf.function of several updates in a row."""
+    config, strategy = self._config, self._strategy
+    replica_step = functools.partial(
+        steps.replica_train_step, self._state,
+        forward_backward=compiled(functools.partial(
+            steps.forward_backward, model=model,
+            augment=functools.partial(
+                augment.crop_and_flip, seed=config.seed,
+                padding=config.augment.crop_padding, flip=config.augment.flip),
+            standardize=augment.standardize,
+            label_smoothing=config.label_smoothing,
+            global_batch=config.global_batch)),
+        update=compiled(functools.partial(
+            steps.update, optimizer=config.optimizer, schedule=config.schedule,
+            decayed=[v.path.endswith('kernel')
+                     for v in model.trainable_variables],
+            total_steps=self._total_steps, warmup_steps=self._warmup_steps,
+            precision=config.precision)))
+
+    @tf.function
+    def run(iterator, step, last, stop):
+      totals, waited = tf.zeros([4]), tf.constant(0.0, tf.float64)
+      while (step < last and totals[0] == 0.0
+             and tf.math.is_finite(totals[1])):
+        asked = tf.timestamp()
+        batch = next(iterator)
+        with tf.control_dependencies(
+            [strategy.experimental_local_results(batch)[0]['weight']]):
+          waited += tf.timestamp() - asked
+        per_replica = strategy.run(replica_step, args=(batch, stop, step))
+        totals += strategy.experimental_local_results(per_replica)[0]
+        step += 1
+      return step, totals, waited
+
+    return run
+
+
+class Evaluate:
+  """Passes over a split, every example counted once."""
+
+  def __init__(self, config, strategy, model, state, source, *, jit):
+    """Args: see Train; `source` is the split to evaluate on."""
+    replicas = strategy.num_replicas_in_sync
+    replica_batch = -(-config.eval_batch // replicas)
+    self._steps = batches.eval_steps(source.size, replica_batch, replicas)
+    self._classes = source.num_classes
+    self._dataset = _distribute(strategy, functools.partial(
+        batches.evaluate, source, replica_batch=replica_batch))
+    self._run = _make_eval_run(strategy, functools.partial(
+        steps.replica_eval_step, state,
+        evaluate=_compiler(config, strategy, jit)(functools.partial(
+            steps.evaluate, model=model, standardize=augment.standardize))))
+
+  def __call__(self, stop_requested=lambda: None):
+    """One pass; asks stop_requested between host calls.
+
+    Returns:
+      {'loss' (nats), 'accuracy', 'top5_accuracy' (with more than 5 classes),
+      'examples' (how many were counted)}; None if a process was to stop.
+    """
+    iterator, totals, step, most = iter(self._dataset), tf.zeros([5]), 0, 1
+    while step < self._steps:
+      started = time.monotonic()
+      last = min(step + most, self._steps)
+      totals = self._run(iterator, tf.constant(step), tf.constant(last), totals,
+                         tf.constant(float(bool(stop_requested()))))
+      if totals[0] > 0:  # Waits for the device.
+        return None
+      most = plan.steps_of_next_call(last - step, time.monotonic() - started)
+      step = last
+    _, loss_sum, correct, top5, count = totals.numpy().tolist()
+    values = {'loss': loss_sum / count, 'accuracy': correct / count,
+              'top5_accuracy': top5 / count, 'examples': int(count)}
+    if self._classes <= 5:
+      del values['top5_accuracy']
+    return values
+
+
+def _make_eval_run(strategy, replica_step):
+  @tf.function
+  def run(iterator, step, last, totals, stop):
+    while step < last and totals[0] == 0.0:
+      per_replica = strategy.run(replica_step, args=(next(iterator), stop))
+      totals += strategy.reduce(
+          tf.distribute.ReduceOp.SUM, per_replica, axis=None)
+      step += 1
+    return totals
+
+  return run
+
+
+def _distribute(strategy, make_dataset):
+  """A distributed dataset of make_dataset(share=...), a share a process."""
+  replicas = strategy.num_replicas_in_sync
+
+  def of_process(context):
+    local = replicas // context.num_input_pipelines
+    return make_dataset(share=batches.Share(
+        replicas, context.input_pipeline_id * local, local))
+
+  return strategy.distribute_datasets_from_function(of_process)
+
+
+def _compiler(config, strategy, jit):
+  """Makes a tf.function of a pure function, compiled by XLA or not."""
+  xla = strategy_lib.use_xla(jit, strategy, config.model.sync_batch_norm)
+
+  def compiled(function):
+    # The lambda hides bound keywords, which tf.function would take for inputs.
+    return tf.function(lambda *arguments: function(*arguments),
+                       jit_compile=xla, autograph=False)
+
+  return compiled
+
+
+def _build_model(config, source):
+  fields = dataclasses.asdict(config.model)
+  name = fields.pop('name')
+  shared = {'image_shape': source.image_shape,
+            'num_classes': source.num_classes,
+            'dtype': _DTYPES[config.precision]}
+  if name == 'resnet':
+    return resnet_model.build(**fields, **shared)
+  return classics.build(
+      name, **shared,
+      sync_batch_norm=config.model.sync_batch_norm,
+      batch_norm_momentum=config.model.batch_norm_momentum,
+      batch_norm_epsilon=config.model.batch_norm_epsilon,
+      draw_uniform=lambda position, salt, shape: threefry.uniform(
+          config.seed, position, augment.DROPOUT + salt, shape))
+
+
+def _mean_and_stddev(data, source):
+  """float32 [c] or [h, w, c], and [c]: given, or measured on the split."""
+  channels = source.image_shape[-1]
+  for name in ('mean', 'stddev'):
+    given = getattr(data, name)
+    if given and len(given) != channels:
+      raise UserError(
+          f'config.data.{name}={given} has {len(given)} values and the images '
+          f'of {data.name} have {channels} channels: give one a channel, or '
+          'none to have them measured.')
+  images = source.images.numpy()
+  mean, stddev = sources.channel_mean_and_stddev(images)
+  if data.center == 'pixel':
+    mean = sources.pixel_mean(images)
+  mean = np.asarray(data.mean, np.float32) if data.mean else mean
+  stddev = np.asarray(data.stddev, np.float32) if data.stddev else stddev
+  return mean, stddev
