@@ -31,7 +31,7 @@ def run(main, parse):
 
   def main_with_quiet_log(_):
     if not flags.FLAGS['verbosity'].present:
-      logging.set_verbosity(logging.WARNING)
+      logging.set_verbosity(logging.ERROR)
     return main(parsed[0])
 
   try:
@@ -39,3 +39,33 @@ def run(main, parse):
   except UserError as error:
     print(f'error: {error}', file=sys.stderr)
     sys.exit(PERMANENT)
+
+
+def parse_flags(argv, flag_values=flags.FLAGS):
+  """Reads the defined flags; returns the other arguments.
+
+  Raises:
+    UserError: an unknown flag or a value that is not allowed.
+  """
+  try:
+    return flag_values(argv)[1:]
+  except flags.Error as error:
+    raise UserError(sentence(error)) from error
+
+
+def sentence(error):
+  """absl's message for a wrong flag, and where to find the right ones."""
+  text = ' '.join(str(error).split()).rstrip('.')
+  return f'{text}; see --helpfull for all flags.'
+
+
+def refuse(others):
+  """Raises UserError if arguments that are no flags were given."""
+  if others:
+    raise UserError(f'{" ".join(others)!r} is not a flag: flags look like '
+                    '--name=value.')
+
+
+def warn(text):
+  """Tells the user, in a sentence, of what the program works around."""
+  print(f'warning: {text}', file=sys.stderr, flush=True)

@@ -5,6 +5,7 @@ import pathlib
 from absl import flags
 from ml_collections import config_flags
 
+from configs import command_line
 from configs import schema
 from configs.errors import UserError
 
@@ -86,7 +87,7 @@ def parse(argv, flag_values=flags.FLAGS):
   recipe, rest = split_config_flag(argv)
   config = load(recipe)
   for word in rest:
-    path = word.partition('=')[0].lstrip('-')
+    path = word.partition('=')[0].lstrip('-').removeprefix('no')
     if word.startswith('-') and path.startswith('config.'):
       _check_override(path.removeprefix('config.'), config)
   try:
@@ -103,11 +104,9 @@ def parse(argv, flag_values=flags.FLAGS):
 
 
 def _check_override(path, config):
-  if path.startswith('no') and hasattr(config, path.removeprefix('no')):
-    path = path.removeprefix('no')
   holder = config
   for name in path.split('.'):
-    if not hasattr(holder, name):
+    if name not in getattr(holder, '__dataclass_fields__', ()):
       raise UserError(schema.unknown_field(path, config))
     holder = getattr(holder, name)
   if hasattr(holder, '__dataclass_fields__'):
@@ -118,12 +117,11 @@ def _check_override(path, config):
 
 def _flag_sentence(error, config):
   """absl's message, with what is allowed for an ill-typed config field."""
-  text = ' '.join(str(error).split())
   if isinstance(error, flags.IllegalFlagValueError):
-    given = text.removeprefix('flag --').partition(': ')[0]
+    given = str(error).removeprefix('flag --').partition(': ')[0]
     path = given.partition('=')[0]
     if path.startswith('config.'):
       kind = schema.type_name(path.removeprefix('config.'), config)
       return f'{given} has the wrong type: give {kind}.'
-  return f'{text.rstrip(".")}; see --helpfull for all flags.'
+  return command_line.sentence(error)
 

@@ -8,6 +8,7 @@ batches are global, over all replicas of all workers.
 """
 import dataclasses
 import difflib
+import math
 import typing
 
 from configs.errors import UserError
@@ -196,7 +197,10 @@ def _check_type(path, value, field_type):
     for item in value:
       _check_type(path, item, item_type)
     return
-  fits = isinstance(value, (int, float) if field_type is float else field_type)
+  if field_type is float:
+    fits = isinstance(value, (int, float)) and math.isfinite(value)
+  else:
+    fits = isinstance(value, field_type)
   if not fits or (isinstance(value, bool) and field_type is not bool):
     raise UserError(
         f'config.{path}={value!r} has the wrong type: give '

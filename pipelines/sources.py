@@ -6,6 +6,7 @@ the network: `python -m pipelines.prepare` is the command that does.
 """
 import os
 import pathlib
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -55,10 +56,6 @@ def load(name, split, data_dir=None):
     images, labels, num_classes = (
         _load_digits(split) if name == 'digits'
         else _load_tfds(name, split, data_dir))
-    if not len(images):
-      raise UserError(
-          f'Split {split!r} of {name} is empty: choose a split or slice with '
-          'at least one example.')
     return InMemory(tf.constant(images), tf.constant(labels, tf.int32),
                     num_classes)
 
@@ -98,8 +95,8 @@ def _load_digits(split):
 
 
 def _load_tfds(name, split, data_dir):
-  import tensorflow_datasets as tfds  # Late: digits need none of its start-up.
-  builder = _prepared_builder(tfds, name, data_dir)
+  import tensorflow_datasets as tfds
+  builder = prepared_builder(name, data_dir)
   features = builder.info.features
   kinds = {'image': tfds.features.Image, 'label': tfds.features.ClassLabel}
   if not all(key in features and isinstance(features[key], kind)
@@ -111,8 +108,7 @@ def _load_tfds(name, split, data_dir):
   read_config = tfds.ReadConfig(
       interleave_cycle_length=1, try_autocache=False)
   dataset = builder.as_dataset(
-      split=split, shuffle_files=False, read_config=read_config,
-      decoders=tfds.decode.PartialDecoding({'image': True, 'label': True}))
+      split=split, shuffle_files=False, read_config=read_config)
   images, labels = _decode(dataset, builder, name, split)
   return images, labels, features['label'].num_classes
 
@@ -120,6 +116,7 @@ def _load_tfds(name, split, data_dir):
 def _decode(dataset, builder, name, split):
   """uint8 [size, h, w, c] and int64 [size], read in file order."""
   size = builder.info.splits[split].num_examples
+  folder = pathlib.Path(builder.data_dir)
   height, width, _ = builder.info.features['image'].shape
   images, labels, count = None, np.empty(size, np.int64), 0
   try:
@@ -141,24 +138,25 @@ def _decode(dataset, builder, name, split):
     raise UserError(
         f'{_corrupt_file(builder, split)} is corrupt after {count} examples of '
         f'split {split!r} ({error.message.splitlines()[0][:150]}): delete '
-        f'{builder.data_dir} and prepare it again with '
-        f'{_prepare_command(name, builder.data_dir.parent.parent)}.') from error
+        f'{folder} and prepare it again with '
+        f'{_prepare_command(name, folder.parents[1])}.') from error
   if count != size:
     raise UserError(
         f'Split {split!r} of {name} has {count} examples where '
-        f'{builder.data_dir} promises {size}: prepare it again with '
-        f'{_prepare_command(name, pathlib.Path(builder.data_dir).parents[1])}.')
-  return (np.empty((0, 1, 1, 1), np.uint8) if images is None else images), labels
+        f'{folder} promises {size}: prepare it again with '
+        f'{_prepare_command(name, folder.parents[1])}.')
+  return images, labels
 
 
-def _prepared_builder(tfds, name, data_dir):
-  """The builder of a prepared data set; UserError says what is missing."""
+def prepared_builder(name, data_dir):
+  """The TFDS builder of a prepared data set; UserError says what is missing."""
+  import tensorflow_datasets as tfds  # Late: digits need none of its start-up.
   data_dir = os.path.expanduser(data_dir or tfds.core.constants.DATA_DIR)
   try:
     builder = tfds.builder(name, data_dir=data_dir)
   except tfds.core.registered.DatasetNotFoundError as error:
-    guess = str(error).partition('Did you mean: ')[2].split('\n')[0]
-    hint = f' (did you mean {guess.strip(" ?")}?)' if guess else ''
+    guess = re.search(r'Did you mean: .*-> (\w+)', str(error))
+    hint = f' (did you mean {guess[1]}?)' if guess else ''
     raise UserError(
         f'Data set {name!r} is unknown{hint}: choose digits, or an image '
         'data set of TFDS such as cifar10, or one prepared under '
@@ -196,12 +194,16 @@ def _prepare_command(name, data_dir):
 def _check_split(tfds, builder, name, split):
   """UserError unless TFDS understands `split` for this builder."""
   try:
-    builder.info.splits[split]
+    size = builder.info.splits[split].num_examples
   except (KeyError, ValueError, AssertionError) as error:
     raise UserError(
         f'Split {split!r} of {name} does not exist: choose one of '
         f'{", ".join(sorted(builder.info.splits))}, or a slice such as '
         "'train[:90%]'.") from error
+  if not size:
+    raise UserError(
+        f'Split {split!r} of {name} is empty: choose a split or slice with at '
+        'least one example.')
 
 
 def _corrupt_file(builder, split):

@@ -16,13 +16,10 @@ import pathlib
 import re
 import shutil
 
-from absl import logging
 import tensorflow as tf
 
+from configs import command_line
 from configs.errors import UserError
-
-# What reading a torn or altered checkpoint raises.
-_UNREADABLE = (tf.errors.OpError, ValueError, AssertionError, OSError)
 
 
 class Checkpoints:
@@ -76,9 +73,8 @@ class Checkpoints:
       reason = self._try_restore(candidate)
       if reason is None:
         return candidate
-      logging.warning(
-          'Checkpoint %s cannot be read (%s): trying the one before it.',
-          self._prefix(candidate), reason)
+      command_line.warn(f'checkpoint {self._prefix(candidate)} cannot be read '
+                        f'({reason}) and is left out.')
       if set_aside:
         index = f'{self._prefix(candidate)}.index'
         os.replace(index, f'{index}.corrupt')
@@ -135,10 +131,9 @@ class Checkpoints:
   def _try_restore(self, step):
     """None if restored, else why not."""
     try:
-      # A checkpoint written by `write` is read by `read`.
-      self._checkpoint.read(self._prefix(step)).assert_consumed()
-    except _UNREADABLE as error:
-      return _first_line(error)
+      self._checkpoint.restore(self._prefix(step)).assert_consumed()
+    except Exception as error:  # IndexError, RuntimeError, OpError, ...: the
+      return _first_line(error)  # reader has one for each kind of damage.
     return None
 
   def _delete_old(self):

@@ -1,4 +1,4 @@
-"""Five small classic networks, as CIFAR-10 tutorials for TensorFlow 2 have them.
+"""Five small classic networks, as TensorFlow 2 tutorials build them.
 
 Each network is a row of `_NETWORKS`: a tuple of the layers below, in order,
 before the last dense layer. Weights start as Keras's defaults (Glorot uniform,

@@ -143,7 +143,7 @@ def train_and_evaluate(config, strategy, workdir, options,
     checkpoints.wait()
   written.close()
   bar.close()
-  if not last:
+  if stop or not last:
     bar.say(report.stop_text(step, folder.path))
     return START_AGAIN
   summary = report.summary(written, watch)

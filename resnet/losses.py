@@ -24,9 +24,11 @@ def cross_entropy(logits, labels, label_smoothing=0.0):
 
 
 def in_top(logits, labels, k):
-  """1 where fewer than k classes score higher than the label, else 0.
+  """1 where fewer than k classes stand before the label, else 0.
 
-  A logit that is not a number counts as higher: a broken model scores 0.
+  Higher logits stand before lower ones, and of equal logits the lower class, as
+  in argmax: a model that cannot tell the classes apart is not always right. A
+  logit that is not a number stands before all others: a broken model scores 0.
 
   Args:
     logits: float32 [b, classes].
@@ -36,7 +38,9 @@ def in_top(logits, labels, k):
   Returns:
     float32 [b].
   """
-  own = tf.gather(logits, labels, batch_dims=1)[:, tf.newaxis]
   classes = logits.shape[-1]
-  not_higher = tf.reduce_sum(tf.cast(logits <= own, tf.int32), axis=1)
-  return tf.cast(classes - not_higher < k, tf.float32)
+  labels = labels[:, tf.newaxis]
+  own = tf.gather(logits, labels, batch_dims=1)
+  behind = (logits < own) | ((logits == own) & (tf.range(classes) >= labels))
+  before = classes - tf.reduce_sum(tf.cast(behind, tf.int32), axis=1)
+  return tf.cast(before < k, tf.float32)

@@ -90,13 +90,8 @@ def build(*, image_shape, num_classes, family, depth, version, block, stem,
   for stage, blocks in enumerate(stage_blocks, 1):
     convs = _convolutions(block, version, width * 2 ** (stage - 1))
     for index in range(1, blocks + 1):
-      stride = 2 if stage > 1 and index == 1 else 1
-      x = layers.block(x, f'stage{stage}_block{index}', convs, stride,
-                       first_in_stage=index == 1,
-                       activated=stage == index == 1)
-  if version == 'v2':
-    x = layers.norm_relu(x, 'final_bn', 'final_relu')
-  x = keras.layers.GlobalAveragePooling2D(dtype=dtype, name='pool')(x)
+      x = layers.block(x, stage, index, convs)
+  x = layers.head(x)
   logits = keras.layers.Dense(
       num_classes, dtype='float32', name='logits',
       kernel_initializer=keras.initializers.RandomNormal(stddev=0.01))(x)
@@ -146,48 +141,67 @@ class _Layers:
       x = keras.layers.MaxPooling2D(3, 2, dtype=self.dtype, name='stem_pool')(x)
     return x
 
-  def block(self, x, name, convs, stride, *, first_in_stage, activated):
-    """A residual unit.
-
-    Args:
-      x: [b, h, w, c].
-      name: prefix of its layers' names.
-      convs: its convolutions, in order.
-      stride: 1 or 2.
-      first_in_stage: v2: whether the shortcut too takes the activated input.
-      activated: v2: whether x is already activated.
+  def block(self, x, stage, index, convs):
+    """Residual block number `index` of a stage, both counted from 1.
 
     Returns:
-      [b, ceil(h / stride), ceil(w / stride), filters of the last convolution],
-      from the layer `<name>_out`.
+      [b, ceil(h / stride), ceil(w / stride), filters of the last convolution].
     """
-    pre_activation = self.version == 'v2'
+    name = f'stage{stage}_block{index}'
+    stride = 2 if stage > 1 and index == 1 else 1
+    if self.version != 'v2':
+      y = self.post_activated(x, name, convs, stride)
+      y = self.add_shortcut(x, y, f'{name}_add', f'{name}_shortcut', stride)
+      return self.relu(y, f'{name}_out')
     y = x
+    if stage > 1 or index > 1:  # The stem has activated the first one's input.
+      y = self.norm_relu(x, f'{name}_bn1', f'{name}_relu1')
+    if index == 1:
+      x = y
+    y = self.pre_activated(y, name, convs, stride)
+    return self.add_shortcut(x, y, f'{name}_out', f'{name}_shortcut', stride)
+
+  def post_activated(self, y, name, convs, stride):
+    """v1: (convolution, batch norm, ReLU) for each; no ReLU after the last."""
     for i, conv in enumerate(convs, 1):
       last = i == len(convs)
-      if pre_activation and not (i == 1 and activated):
-        y = self.norm_relu(y, f'{name}_bn{i}', f'{name}_relu{i}')
-      if pre_activation and i == 1 and first_in_stage:
-        x = y
       y = self.conv(y, f'{name}_conv{i}', conv.filters, conv.kernel,
                     stride if conv.strided else 1)
-      if not pre_activation:
-        y = self.norm(y, f'{name}_bn{i}', zero=last and self.zero_last_gamma)
-        if not last:
-          y = self.relu(y, f'{name}_relu{i}')
-    if self.shortcut != 'none':
-      x = self.shortcut_path(x, f'{name}_shortcut', convs[-1].filters, stride)
-      sum_name = f'{name}_out' if pre_activation else f'{name}_add'
-      y = keras.layers.Add(dtype=self.dtype, name=sum_name)([x, y])
-    return y if pre_activation else self.relu(y, f'{name}_out')
+      y = self.norm(y, f'{name}_bn{i}', zero=last and self.zero_last_gamma)
+      if not last:
+        y = self.relu(y, f'{name}_relu{i}')
+    return y
 
-  def shortcut_path(self, x, name, filters, stride):
-    if stride == 1 and x.shape[-1] == filters:
-      return x
-    if self.shortcut == 'A':
-      return SubsampleAndPad(filters, stride, dtype=self.dtype, name=name)(x)
-    x = self.conv(x, f'{name}_conv', filters, 1, stride)
-    return x if self.version == 'v2' else self.norm(x, f'{name}_bn')
+  def pre_activated(self, y, name, convs, stride):
+    """v2: (batch norm, ReLU, convolution) for each; y is already activated."""
+    for i, conv in enumerate(convs, 1):
+      if i > 1:
+        y = self.norm_relu(y, f'{name}_bn{i}', f'{name}_relu{i}')
+      y = self.conv(y, f'{name}_conv{i}', conv.filters, conv.kernel,
+                    stride if conv.strided else 1)
+    return y
+
+  def add_shortcut(self, x, y, name, shortcut_name, stride):
+    """Returns y [b, h / stride, w / stride, filters] plus x in y's shape."""
+    if self.shortcut == 'none':
+      return y
+    filters = y.shape[-1]
+    if stride > 1 or x.shape[-1] != filters:
+      if self.shortcut == 'A':
+        x = SubsampleAndPad(
+            filters, stride, dtype=self.dtype, name=shortcut_name)(x)
+      else:
+        x = self.conv(x, f'{shortcut_name}_conv', filters, 1, stride)
+        if self.version != 'v2':
+          x = self.norm(x, f'{shortcut_name}_bn')
+    return keras.layers.Add(dtype=self.dtype, name=name)([x, y])
+
+  def head(self, x):
+    """Means over all pixels, [b, c]; in v2 of the activated last block."""
+    if self.version == 'v2':
+      x = self.norm_relu(x, 'final_bn', 'final_relu')
+    return keras.layers.GlobalAveragePooling2D(
+        dtype=self.dtype, name='pool')(x)
 
   def conv(self, x, name, filters, kernel, stride):
     # Strided windows are padded by kernel // 2 on every side, as in the papers'
@@ -219,9 +233,9 @@ class _Layers:
 
 
 class SubsampleAndPad(keras.layers.Layer):
-  """Shortcut A: [b, h, w, c] -> [b, ceil(h / stride), ceil(w / stride), filters].
+  """Shortcut A: every stride-th pixel from the first, channels of zeros added.
 
-  Takes every stride-th pixel, from the first; appends channels of zeros.
+  [b, h, w, c] -> [b, ceil(h / stride), ceil(w / stride), filters].
   """
 
   def __init__(self, filters, stride, **kwargs):
@@ -251,9 +265,9 @@ def _stages(family, depth, block):
     if depth not in IMAGENET_STAGES:
       nearest = min(IMAGENET_STAGES, key=lambda known: abs(known - depth))
       raise UserError(
-          f'config.model.depth={depth} does not exist in family imagenet, whose '
-          f'depths are {_listed(IMAGENET_STAGES)}: give {nearest}, the nearest, '
-          'or config.model.family=cifar.')
+          f'config.model.depth={depth} does not exist in family imagenet, '
+          f'whose depths are {_listed(IMAGENET_STAGES)}: give {nearest}, the '
+          'nearest, or config.model.family=cifar.')
     return IMAGENET_STAGES[depth]
   _check_choice('block', block, CIFAR_LAYERS_PER_N)
   per_n = CIFAR_LAYERS_PER_N[block]

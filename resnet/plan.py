@@ -64,4 +64,6 @@ def steps_of_next_call(steps, seconds, most=100):
 
 
 def _steps(epochs, config, train_size):
-  return fractions.Fraction(epochs) * train_size / config.global_batch
+  # 0.1 is meant as 1/10; the float lies above it, and ceil would add a step.
+  epochs = fractions.Fraction(epochs).limit_denominator(10**9)
+  return epochs * train_size / config.global_batch

@@ -30,10 +30,10 @@ class Progress:
     """Shows the state after `step` updates; plain lines only when due."""
     now = self._clock()
     if self._bar is not None:
+      self._bar.update(step - self._bar.n)
       self._bar.set_postfix_str(
           f'epoch {epoch:.2f} loss {loss:.4f} accuracy {accuracy:.4f} '
           f'{images_per_second:.0f} images/s')
-      self._bar.update(step - self._bar.n)
     elif now - self._last >= self._every_secs or step == self._total:
       self._last = now
       done = max(step - self._first, 1)

@@ -17,6 +17,8 @@ import tensorflow as tf
 from configs import schema
 from configs.errors import UserError
 
+CHECKPOINTS = 'checkpoints'
+
 
 class RunFolder(NamedTuple):
   """An open run folder, locked until `lock` is closed or the process ends."""
@@ -25,7 +27,7 @@ class RunFolder(NamedTuple):
 
   @property
   def checkpoints(self):
-    return self.path / 'checkpoints'
+    return self.path / CHECKPOINTS
 
   @property
   def finished(self):
@@ -72,7 +74,7 @@ def open_for_training(workdir, config):
       raise UserError(
           f'--workdir={workdir} exists and is not the folder of a run (it has '
           'no config.json): give a new or empty folder, or that of a run.')
-    (path / 'checkpoints').mkdir(parents=True, exist_ok=True)
+    (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     lock = _lock(path, workdir)
     if (path / 'config.json').exists():
       _check_same(path, workdir, config)
@@ -96,11 +98,14 @@ def read_config(workdir):
 def read_json(path):
   """A dict; UserError if the file is not one."""
   try:
-    return json.loads(path.read_text())
+    values = json.loads(path.read_text())
+    if not isinstance(values, dict):
+      raise ValueError('it holds no fields')
   except ValueError as error:
     raise UserError(
         f'{path} is damaged ({error}): bring it back from a copy, or train '
         'anew in another --workdir.') from error
+  return values
 
 
 def write_json(path, values):
@@ -116,7 +121,7 @@ def write_json(path, values):
 
 def _only_ours(path):
   """True for what a run killed before its config.json was written has made."""
-  return all(entry.name in ('checkpoints', '.lock', 'config.json.partial')
+  return all(entry.name in (CHECKPOINTS, '.lock', 'config.json.partial')
              for entry in path.iterdir())
 
 

@@ -225,13 +225,18 @@ def _distribute(strategy, make_dataset):
 
 
 def _compiler(config, strategy, jit):
-  """Makes a tf.function of a pure function, compiled by XLA or not."""
-  xla = strategy_lib.use_xla(jit, strategy, config.model.sync_batch_norm)
+  """What makes a pure function ready to be traced: XLA, or nothing more.
+
+  Without XLA there must be no tf.function around it: synchronised batch norm
+  reduces over replicas inside, which a nested function cannot.
+  """
+  if not strategy_lib.use_xla(jit, strategy, config.model.sync_batch_norm):
+    return tf.autograph.experimental.do_not_convert
 
   def compiled(function):
     # The lambda hides bound keywords, which tf.function would take for inputs.
     return tf.function(lambda *arguments: function(*arguments),
-                       jit_compile=xla, autograph=False)
+                       jit_compile=True, autograph=False)
 
   return compiled
 

@@ -1,0 +1,82 @@
+"""Repeats a run's figure from a checkpoint.
+
+  python -m resnet.evaluate --workdir=runs/digits_resnet8 --checkpoint=best
+"""
+import pathlib
+
+from absl import flags
+
+from configs import command_line
+from configs.errors import UserError
+from pipelines import sources
+from resnet import checkpoint
+from resnet import execution_flags
+from resnet import report
+from resnet import run_folder
+from resnet import summaries
+from resnet import trainer
+
+
+def parse(argv):
+  """Defines and reads the flags; returns the other arguments."""
+  execution_flags.define()
+  flags.DEFINE_string('workdir', None, 'The folder of the run.')
+  flags.DEFINE_string('checkpoint', 'latest', 'latest, best, or the step of a '
+                      'checkpoint.')
+  flags.DEFINE_string('split', None, "The split; none: the run's own.")
+  return command_line.parse_flags(argv)
+
+
+def main(others):
+  """Prints one line; returns the exit code."""
+  command_line.refuse(others)
+  values = flags.FLAGS
+  if not values.workdir:
+    raise UserError('--workdir is missing: give the folder that `python -m '
+                    'resnet.train` wrote.')
+  workdir = pathlib.Path(values.workdir).expanduser()
+  config = run_folder.read_config(workdir)
+  step = _step(values.checkpoint, workdir)
+  strategy = execution_flags.make_strategy()
+  split = values.split or config.data.eval_split
+  source = sources.load(config.data.name, split, values.data_dir)
+  # What standardises the input is in the checkpoint, as trained with.
+  model, state = trainer.build(config, strategy, source)
+  folder = workdir / run_folder.CHECKPOINTS
+  step = checkpoint.Checkpoints(folder, state.paths).restore(
+      step, set_aside=False)
+  if step is None:
+    raise UserError(f'There is no checkpoint in {folder}: train first, with '
+                    f'`python -m resnet.train --workdir={workdir}`.')
+  evaluate = trainer.Evaluate(
+      config, strategy, model, state, source, jit=values.jit)
+  print(f'step {step} on {config.data.name} {split}: '
+        f'{report.values_text(evaluate())}')
+  return command_line.DONE
+
+
+def _step(which, workdir):
+  """The step that --checkpoint means; None for the latest."""
+  if which == 'latest':
+    return None
+  if which.isdigit():
+    return int(which)
+  if which != 'best':
+    raise UserError(f'--checkpoint={which} is unknown: give latest, best, or '
+                    'a step.')
+  there = checkpoint.steps_in(workdir / run_folder.CHECKPOINTS)
+  records = [r for r in summaries.read(workdir / 'metrics.jsonl')
+             if r['split'] == 'eval' and r['step'] in there]
+  if not records:
+    raise UserError(f'--checkpoint=best finds no evaluated checkpoint in '
+                    f'{workdir}: give latest, or train on.')
+  return summaries.best(records, 1)[0]['step']
+
+
+def run():
+  """What the installed command calls."""
+  command_line.run(main, parse)
+
+
+if __name__ == '__main__':
+  run()

@@ -1,0 +1,195 @@
+"""Whatever a user gets wrong ends with one sentence, exit code 2, nothing lost."""
+import json
+import os
+import pathlib
+import shutil
+
+import pytest
+
+from tests import processes
+from tests import tiny_dataset
+
+_SHORT = ('--config.model.width=4', '--config.train_epochs=0',
+          '--config.train_steps=2', '--save_every_steps=1')
+
+
+def _refused(module, *argv):
+  """Runs a binary that must end with 2; returns its one sentence."""
+  result = processes.run(module, *argv)
+  assert result.code == 2, result.err
+  assert 'Traceback' not in result.err
+  *_, line = result.err.strip().splitlines()
+  assert line.startswith('error: ') and line.endswith('.')
+  return line
+
+
+def _contents(folder):
+  return {path.relative_to(folder): path.read_bytes()
+          for path in sorted(folder.rglob('*'))
+          if path.is_file() and path.name != '.lock'}
+
+
+@pytest.fixture(scope='module')
+def run_folder(tmp_path_factory):
+  """The folder of a short finished run; copy it before changing it."""
+  workdir = tmp_path_factory.mktemp('runs') / 'run'
+  result = processes.run('resnet.train', *_SHORT, f'--workdir={workdir}')
+  assert result.code == 0, result.err
+  return workdir
+
+
+@pytest.mark.parametrize('flag, words', [
+    ('--config.optimizer.lerning_rate=1',
+     ['config.optimizer.lerning_rate does not exist', 'momentum']),
+    ('--config.schedule.peek=1', ['did you mean config.schedule.peak']),
+    ('--config.global_batch=many',
+     ['config.global_batch=many', 'a whole number']),
+    ('--config.schedule.name=linear',
+     ["config.schedule.name='linear'", 'constant, step, cosine, polynomial']),
+    ('--config=resnet999', ['--config=resnet999', 'digits_resnet8']),
+    ('--config=missing.py', ['missing.py does not exist']),
+    ('--workdri=x', ["'workdri'", '--helpfull']),
+    ('surplus', ["'surplus' is not a flag"]),
+    ('--strategy=tpu', ['--strategy=tpu', 'one_device, mirrored']),
+    ('--jit=maybe', ['--jit=maybe', 'auto|true|false']),
+    ('--log_every_steps=0', ['--log_every_steps=0']),
+    ('--devices=GPU:7', ['GPU:7', 'has CPU:0', '--virtual_devices']),
+    ('--devices=CPU:0,CPU:0', ['names a device twice']),
+    ('--virtual_devices=3',
+     ['global_batch=64', '3 replicas', '63 or 66']),
+    ('--config.data.name=cifar10x',
+     ["'cifar10x' is unknown", 'did you mean cifar10?']),
+    ('--config.data.name=cifar10',
+     ['cifar10 3.0.2 is not prepared', 'versions there: none',
+      'python -m pipelines.prepare --dataset=cifar10 --data_dir=']),
+    ('--config.data.train_split=trian', ["'trian'", 'train, test']),
+    ('--config.model.depth=9', ['config.model.depth=9', '6n + 2']),
+    ('--config.model.stem=imagenet',
+     ['8 x 8 pixels are too small', 'at least 16 x 16']),
+    ('--config.model.name=vgg16', ['too small for vgg16', '32 x 32']),
+    ('--config.data.mean=1,2,3', ['3 values', '1 channels']),
+])
+def test_flags(tmp_path, flag, words):
+  line = _refused('resnet.train', *_SHORT, f'--workdir={tmp_path}/run',
+                  f'--data_dir={tmp_path}/data', flag)
+  for word in words:
+    assert word in line
+  # Nothing is left that would stand in the way of the corrected command.
+  assert not list(tmp_path.glob('run/config.json'))
+
+
+def test_sync_batch_norm_cannot_be_compiled(tmp_path):
+  line = _refused(
+      'resnet.train', *_SHORT, f'--workdir={tmp_path}/run', '--jit=true',
+      '--virtual_devices=2', '--config.model.sync_batch_norm=True')
+  assert '--jit=true' in line and '--jit=false' in line
+
+
+def test_foreign_workdir_is_left_alone(tmp_path):
+  (tmp_path / 'thesis.txt').write_text('years of work')
+  line = _refused('resnet.train', *_SHORT, f'--workdir={tmp_path}')
+  assert 'not the folder of a run' in line
+  assert _contents(tmp_path) == {pathlib.Path('thesis.txt'): b'years of work'}
+
+
+def test_unwritable_workdir(tmp_path):
+  (tmp_path / 'file').write_text('')
+  line = _refused('resnet.train', *_SHORT, f'--workdir={tmp_path}/file/run')
+  assert f'--workdir={tmp_path}/file/run' in line and 'may write' in line
+
+
+def test_workdir_of_another_configuration(run_folder):
+  before = _contents(run_folder)
+  line = _refused('resnet.train', *_SHORT, f'--workdir={run_folder}',
+                  '--config.seed=1', '--config.model.depth=14')
+  assert 'config.model.depth: 8 -> 14; config.seed: 0 -> 1' in line
+  assert _contents(run_folder) == before
+
+
+def test_every_checkpoint_corrupt(run_folder, tmp_path):
+  workdir = tmp_path / 'run'
+  shutil.copytree(run_folder, workdir)
+  _forget_summary(workdir)
+  for data in (workdir / 'checkpoints').glob('*.data*'):
+    data.write_bytes(data.read_bytes()[:100])
+  line = _refused('resnet.evaluate', f'--workdir={workdir}')
+  assert 'No checkpoint in' in line and 'can be read' in line
+  line = _refused('resnet.train', *_SHORT, f'--workdir={workdir}')
+  assert 'No checkpoint in' in line
+  # Not overwritten, and refused again: never trained anew by surprise.
+  assert len(list((workdir / 'checkpoints').glob('*.data*'))) == 2
+  _refused('resnet.train', *_SHORT, f'--workdir={workdir}')
+
+
+def _forget_summary(workdir):
+  path = workdir / 'run.json'
+  values = json.loads(path.read_text())
+  del values['summary']
+  path.write_text(json.dumps(values))
+
+
+@pytest.mark.parametrize('flags, words', [
+    ((), ['--workdir is missing']),
+    (('--workdir=/nowhere',), ['/nowhere', 'not the folder of a run']),
+    (('--workdir={run}', '--checkpoint=17'), ['step 17', '1, 2']),
+    (('--workdir={run}', '--checkpoint=worst'), ['--checkpoint=worst', 'best']),
+    (('--workdir={run}', '--split=valid'), ["'valid'", 'train, test']),
+])
+def test_evaluate(run_folder, flags, words):
+  line = _refused('resnet.evaluate',
+                  *(flag.format(run=run_folder) for flag in flags))
+  for word in words:
+    assert word in line
+
+
+def test_missing_checkpoint(run_folder, tmp_path):
+  shutil.copy(run_folder / 'config.json', tmp_path)
+  line = _refused('resnet.evaluate', f'--workdir={tmp_path}')
+  assert 'There is no checkpoint in' in line and 'resnet.train' in line
+
+
+def test_corrupt_record(tmp_path):
+  """A user's own data set, opened without its builder's code."""
+  folder = pathlib.Path(tiny_dataset.prepare(tmp_path))
+  file, = folder.glob('*train.tfrecord*')
+  content = bytearray(file.read_bytes())
+  content[-100] ^= 1
+  file.write_bytes(content)
+  line = _refused(
+      'resnet.train', *_SHORT, f'--workdir={tmp_path}/run',
+      '--config.data.name=tiny_pictures', f'--data_dir={tmp_path}')
+  assert os.fspath(file) in line and 'prepare it again' in line
+
+
+def test_a_loss_that_is_not_finite(tmp_path):
+  """A rate of 1e30 from the third step on: the first updates are saved."""
+  result = processes.run(
+      'resnet.train', '--config.model.width=4', '--config.train_epochs=0',
+      '--config.train_steps=8', '--config.schedule.name=step',
+      '--config.schedule.warmup_epochs=0', '--config.schedule.drops_at=0.375',
+      '--config.schedule.drop_factor=1e35', '--save_every_steps=1',
+      '--keep_last=20', f'--workdir={tmp_path}/run')
+  assert result.code == 2
+  *_, line = result.err.strip().splitlines()
+  assert 'is not a finite number' in line
+  assert 'config.schedule.peak' in line
+  # Updates 0, 1 and 2 had the rate 0.1; number 3 has 1e34, and overflows.
+  assert 'the last good checkpoint, of step 3, is kept' in line
+  there = (tmp_path / 'run' / 'checkpoints').glob('*.index')
+  assert sorted(path.stem for path in there) == ['ckpt-1', 'ckpt-2', 'ckpt-3']
+
+
+def test_prepare_without_a_network_names_the_host(tmp_path, monkeypatch):
+  monkeypatch.setenv('HTTPS_PROXY', 'http://127.0.0.1:9')  # Nobody listens.
+  line = _refused('pipelines.prepare', '--dataset=cifar10',
+                  f'--data_dir={tmp_path}')
+  assert 'www.cs.toronto.edu' in line and '3 attempts' in line
+
+
+@pytest.mark.parametrize('flags, word', [
+    ((), '--dataset is missing'),
+    (('--dataset=cifa10',), '--dataset=cifa10 is unknown'),
+    (('--dataset=mnist', '--data_dir=/proc/none'), '--data_dir=/proc/none'),
+])
+def test_prepare(flags, word):
+  assert word in _refused('pipelines.prepare', *flags)

@@ -1,0 +1,20 @@
+"""Splits the CPU into four devices, so that strategies run in every test."""
+import resnet  # First of all: imports TensorFlow quietly. # pylint: disable=unused-import
+
+import os
+
+import pytest
+import tensorflow as tf
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices('CPU')[0],
+    [tf.config.LogicalDeviceConfiguration()] * 4)
+
+
+@pytest.fixture(scope='session')
+def test_data_dir():
+  """Prepared TFDS data sets of real pictures: RESNET_TEST_DATA_DIR names them."""
+  path = os.environ.get('RESNET_TEST_DATA_DIR')
+  if not path:
+    pytest.skip('RESNET_TEST_DATA_DIR names no folder of TFDS data sets')
+  return path

@@ -1,0 +1,46 @@
+"""The default recipe as README's first command runs it, and what it leaves."""
+import json
+
+from tensorboard.backend.event_processing import plugin_event_accumulator
+
+from tests import processes
+
+
+def _scalars(folder):
+  """{tag: [(step, wall time), ...]} of a folder of events."""
+  events = plugin_event_accumulator.EventAccumulator(
+      str(folder), size_guidance={plugin_event_accumulator.TENSORS: 0})
+  events.Reload()
+  return {tag: [(e.step, e.wall_time) for e in events.Tensors(tag)]
+          for tag in events.Tags()['tensors']}
+
+
+def test_default_recipe(tmp_path):
+  workdir = tmp_path / 'run'
+  result = processes.run(
+      'resnet.train', '--strategy=mirrored', f'--workdir={workdir}')
+  assert result.code == 0, result.err
+  lines = [json.loads(line)
+           for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+  last = [r for r in lines if r['split'] == 'eval'][-1]
+  assert last['examples'] == 360 and last['accuracy'] >= 0.97
+  assert f'tensorboard --logdir {workdir}' in result.out
+  assert '360 examples counted' in result.out
+
+  train = _scalars(workdir / 'train')
+  # 30 epochs of 1,437 images in batches of 64 are 673.6 updates.
+  steps = [*range(100, 674, 100), 674]
+  for tag in ('loss', 'accuracy', 'learning_rate', 'images_per_second',
+              'step_milliseconds', 'input_wait_fraction', 'epoch'):
+    assert [step for step, _ in train[tag]] == steps, tag
+  times = [time for _, time in train['loss']]
+  assert times == sorted(times) and times[0] < times[-1]
+  assert 'config' in train
+  evaluated = _scalars(workdir / 'eval')
+  assert len(evaluated['accuracy']) == 30 == len(evaluated['top5_accuracy'])
+
+  config = json.loads((workdir / 'config.json').read_text())
+  assert config['model']['depth'] == 8
+  run = json.loads((workdir / 'run.json').read_text())
+  assert run['versions'].keys() == {'python', 'tensorflow', 'keras'}
+  assert run['summary']['accuracy'] == last['accuracy']

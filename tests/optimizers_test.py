@@ -1,0 +1,145 @@
+"""Updates equal those of Keras, and weight decay and momentum those by hand."""
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from configs import schema
+from resnet import optimizers
+
+
+def _zeros(params, optimizer):
+  return [[tf.zeros_like(param) for param in params]
+          for _ in optimizers.SLOTS[optimizer.name]]
+
+
+def _run(params, gradients, optimizer, decayed, rates):
+  """The parameters after each update."""
+  params = [tf.constant(param, tf.float32) for param in params]
+  slots, after = _zeros(params, optimizer), []
+  for step, rate in enumerate(rates):
+    params, slots = optimizers.apply(
+        params, slots,
+        [tf.constant(gradient, tf.float32) for gradient in gradients[step]],
+        optimizer=optimizer, decayed=decayed, step=tf.constant(step, tf.int64),
+        learning_rate=tf.constant(rate, tf.float32))
+    after.append([param.numpy() for param in params])
+  return after
+
+
+def _run_keras(params, gradients, optimizer):
+  variables = [keras.Variable(param) for param in params]
+  after = []
+  for update in gradients:
+    optimizer.apply([tf.constant(gradient) for gradient in update], variables)
+    after.append([variable.numpy() for variable in variables])
+  return after
+
+
+def _random(updates):
+  """Two parameters, and their gradients in each update."""
+  rng = np.random.default_rng(0)
+  draw = lambda: [rng.normal(size=shape).astype(np.float32)
+                  for shape in ((3, 2), (2,))]
+  return draw(), [draw() for _ in range(updates)]
+
+
+@pytest.mark.parametrize('ours, keras_optimizer', [
+    (schema.Optimizer(name='sgd', momentum=0.0),
+     lambda: keras.optimizers.SGD(0.05)),
+    (schema.Optimizer(name='sgd', momentum=0.9),
+     lambda: keras.optimizers.SGD(0.05, momentum=0.9)),
+    (schema.Optimizer(name='sgd', momentum=0.8, nesterov=True),
+     lambda: keras.optimizers.SGD(0.05, momentum=0.8, nesterov=True)),
+    (schema.Optimizer(name='adam', beta_1=0.9, beta_2=0.999, epsilon=1e-8),
+     lambda: keras.optimizers.Adam(0.05, 0.9, 0.999, 1e-8)),
+    (schema.Optimizer(name='adam', beta_1=0.7, beta_2=0.9, epsilon=1e-2),
+     lambda: keras.optimizers.Adam(0.05, 0.7, 0.9, 1e-2)),
+    (schema.Optimizer(name='adam', epsilon=1e-8, weight_decay=0.1),
+     lambda: keras.optimizers.AdamW(0.05, weight_decay=0.1, epsilon=1e-8)),
+])
+def test_updates_equal_those_of_keras(ours, keras_optimizer):
+  params, gradients = _random(updates=5)
+  theirs = keras_optimizer()
+  after = _run(params, gradients, ours,
+               decayed=[isinstance(theirs, keras.optimizers.AdamW)] * 2,
+               rates=[0.05] * 5)
+  expected = _run_keras(params, gradients, theirs)
+  for update in range(5):
+    for ours_now, theirs_now in zip(
+        after[update], expected[update], strict=True):
+      np.testing.assert_allclose(ours_now, theirs_now, rtol=1e-5, atol=1e-6)
+
+
+def test_sgd_decays_by_the_gradient_and_only_what_is_to_be_decayed():
+  optimizer = schema.Optimizer(name='sgd', momentum=0.9, weight_decay=0.1)
+  after = _run([2.0, 2.0], [[0.5, 0.5]] * 2, optimizer, [True, False],
+               [0.1, 0.1])
+  # Decayed: gradient 0.5 + 0.1 * 2 = 0.7, momentum 0.7; then gradient
+  # 0.5 + 0.1 * 1.93 = 0.693, momentum 0.9 * 0.7 + 0.693 = 1.323.
+  # The other: momentum 0.5; then 0.9 * 0.5 + 0.5 = 0.95.
+  np.testing.assert_allclose(after[0], [1.93, 1.95], rtol=1e-6)
+  np.testing.assert_allclose(after[1], [1.7977, 1.855], rtol=1e-6)
+
+
+def test_nesterov_decays_by_the_gradient():
+  optimizer = schema.Optimizer(
+      name='sgd', momentum=0.9, nesterov=True, weight_decay=0.1)
+  after = _run([2.0], [[0.5]] * 2, optimizer, [True], [0.1, 0.1])
+  # Gradient 0.7, direction 0.7 + 0.9 * 0.7 = 1.33; then gradient 0.6867,
+  # momentum 0.63 + 0.6867 = 1.3167, direction 0.6867 + 1.18503 = 1.87173.
+  np.testing.assert_allclose(after[0], [1.867], rtol=1e-6)
+  np.testing.assert_allclose(after[1], [1.679827], rtol=1e-6)
+
+
+def test_rate_is_outside_of_the_momentum():
+  optimizer = schema.Optimizer(name='sgd', momentum=0.9, weight_decay=0.0)
+  after = _run([0.0], [[1.0]] * 3, optimizer, [True], [0.1, 0.01, 0.01])
+  # Momentum 1, 1.9, 2.71: the small rate holds at once for all of it. With the
+  # rate inside, the second update would be 0.9 * 0.1 + 0.01 = 0.1.
+  np.testing.assert_allclose(after, [[-0.1], [-0.119], [-0.1461]], rtol=1e-6)
+
+
+@pytest.mark.parametrize('gradient', [0.5, -50.0])
+def test_adam_decays_outside_of_the_moments(gradient):
+  optimizer = schema.Optimizer(name='adam', weight_decay=0.1, epsilon=1e-12)
+  after = _run([2.0, 2.0], [[gradient] * 2], optimizer, [True, False], [0.01])
+  # The first update is the rate times the gradient's sign, whatever its size;
+  # decay takes 0.01 * 0.1 * 2 more.
+  moved = 2 - 0.01 * np.sign(gradient)
+  np.testing.assert_allclose(after[0], [moved - 0.002, moved], rtol=1e-6)
+
+
+def test_adam_corrects_the_bias_by_the_step():
+  optimizer = schema.Optimizer(name='adam', beta_1=0.5, beta_2=0.75,
+                               weight_decay=0.0, epsilon=0.0)
+  (param,), (firsts, seconds) = optimizers.apply(
+      [tf.constant(1.0)], [[tf.constant(3.0)], [tf.constant(7.0)]],
+      [tf.constant(5.0)], optimizer=optimizer, decayed=[False],
+      step=tf.constant(1, tf.int64), learning_rate=tf.constant(0.1))
+  # The second update: first (3 + 5) / 2 = 4, over 1 - 0.5 ** 2: 16 / 3; second
+  # 0.75 * 7 + 0.25 * 25 = 11.5, over 1 - 0.75 ** 2: 26.285714.
+  np.testing.assert_allclose((firsts[0], seconds[0]), (4, 11.5), rtol=1e-6)
+  np.testing.assert_allclose(
+      param, 1 - 0.1 * (16 / 3) / np.sqrt(11.5 / 0.4375), rtol=1e-6)
+
+
+@pytest.mark.parametrize('name, slots', [('sgd', 1), ('adam', 2)])
+def test_slots_keep_their_shapes(name, slots):
+  optimizer = schema.Optimizer(name=name)
+  params, gradients = _random(updates=1)
+  params = [tf.constant(param) for param in params]
+  _, new_slots = optimizers.apply(
+      params, _zeros(params, optimizer), gradients[0], optimizer=optimizer,
+      decayed=[True, False], step=tf.constant(0, tf.int64),
+      learning_rate=tf.constant(0.1))
+  assert len(optimizers.SLOTS[name]) == slots
+  assert [[slot.shape for slot in one] for one in new_slots] == (
+      [[(3, 2), (2,)]] * slots)
+
+
+def test_unknown_optimizer():
+  with pytest.raises(ValueError, match="Unknown optimizer 'rmsprop'"):
+    optimizers.apply(
+        [], [], [], optimizer=schema.Optimizer(name='rmsprop'), decayed=[],
+        step=tf.constant(0, tf.int64), learning_rate=tf.constant(0.1))

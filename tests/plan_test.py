@@ -1,0 +1,109 @@
+"""Epochs become steps by exact arithmetic; all numbers here are by hand."""
+import math
+
+import pytest
+
+from configs import schema
+from resnet import plan
+
+
+def _config(global_batch, **fields):
+  return schema.Config(global_batch=global_batch, **fields)
+
+
+def _due(every, steps):
+  return [step for step in range(steps + 1) if every.due(step)]
+
+
+@pytest.mark.parametrize('epochs, train_size, global_batch, steps', [
+    (30, 1437, 64, 674),  # 43,110 / 64 = 673.6
+    (200, 50_000, 128, 78_125),  # Exactly.
+    (90, 1_281_167, 1024, 112_603),  # 112,602.6
+    (1, 10, 16, 1),
+    (0.5, 10, 5, 1),
+    (0.1, 1000, 10, 10),  # The float 0.1 is more than 1/10.
+    (5 / 3, 300, 1, 500),  # The float is more than 5/3,
+    (1 / 3, 300, 1, 100),  # and this one less than 1/3.
+])
+def test_total_steps_of_epochs(epochs, train_size, global_batch, steps):
+  config = _config(global_batch, train_epochs=epochs)
+  assert plan.total_steps(config, train_size) == steps
+
+
+def test_total_steps_of_steps():
+  assert plan.total_steps(_config(128, train_steps=64_000), 50_000) == 64_000
+
+
+@pytest.mark.parametrize('epochs, train_size, global_batch, steps', [
+    (0, 50_000, 128, 0),
+    (1, 50_000, 128, 391),  # 390.6
+    (5, 1_281_167, 1024, 6256),  # 6255.7
+    (0.5, 60_000, 128, 235),  # 234.4
+    (0.1, 1000, 10, 10),
+])
+def test_warmup_steps(epochs, train_size, global_batch, steps):
+  config = _config(
+      global_batch, schedule=schema.Schedule(warmup_epochs=epochs))
+  assert plan.warmup_steps(config, train_size) == steps
+
+
+@pytest.mark.parametrize('step, epoch', [(0, 0), (5, 0.5), (10, 1), (25, 2.5)])
+def test_epoch(step, epoch):
+  assert plan.epoch(step, _config(4), 40) == epoch
+
+
+@pytest.mark.parametrize('period, steps', [
+    (3, [3, 6, 9, 12]), (1, list(range(1, 13))), (12, [12]), (13, []), (0, [])])
+def test_every_steps(period, steps):
+  assert _due(plan.every_steps(period), 12) == steps
+
+
+@pytest.mark.parametrize('epochs, train_size, global_batch, steps', [
+    (1, 10, 4, [3, 5, 8, 10, 13, 15]),  # 2.5 5 7.5 10 12.5 15
+    (2, 10, 4, [5, 10, 15]),
+    (0.1, 100, 2, [5, 10, 15]),
+    (1 / 3, 12, 1, [4, 8, 12]),
+    (1, 4, 6, list(range(1, 16))),  # Two epochs end in one step: once is due.
+    (0, 10, 4, []),
+])
+def test_every_epochs(epochs, train_size, global_batch, steps):
+  every = plan.every_epochs(epochs, _config(global_batch), train_size)
+  assert _due(every, 15) == steps
+
+
+@pytest.mark.parametrize('train_size, global_batch', [
+    (10, 4), (12, 4), (7, 5), (4, 6), (1437, 64), (97, 89)])
+def test_after_agrees_with_counting_epochs(train_size, global_batch):
+  every = plan.every_epochs(1, _config(global_batch), train_size)
+  # Step s ends an epoch if there is a multiple of the size within its batch.
+  ends = [s for s in range(1, 400)
+          if s * global_batch // train_size
+          > (s - 1) * global_batch // train_size]
+  assert _due(every, 399) == ends
+  for step in range(300):
+    assert every.after(step) == min(end for end in ends if end > step)
+
+
+def test_plan_is_exact_after_many_steps():
+  every = plan.every_epochs(1, _config(128), 50_000)  # Each 390.625 updates.
+  millionth = 390_625_000
+  assert every.due(millionth)
+  assert every.after(millionth) == millionth + 391
+  assert not every.due(millionth + 1)
+
+
+def test_never_is_after_everything():
+  assert plan.every_steps(0).after(10) == math.inf
+
+
+@pytest.mark.parametrize('steps, seconds, most, next_steps', [
+    (1, 0.001, 100, 2),  # Doubles at most,
+    (64, 0.064, 100, 100),  # up to the most,
+    (10, 0.1, 5, 5),
+    (10, 0.8, 100, 12),  # 80 ms each: 12 of them last a second.
+    (10, 2.5, 100, 4),  # 250 ms each.
+    (10, 40.0, 100, 1),  # One at least.
+    (3, 0.0, 100, 6),  # A clock that stands still.
+])
+def test_steps_of_next_call(steps, seconds, most, next_steps):
+  assert plan.steps_of_next_call(steps, seconds, most) == next_steps

@@ -1,0 +1,105 @@
+"""Data sets in memory, and what is said of those that cannot be read."""
+import os
+import pathlib
+
+import numpy as np
+import pytest
+
+from configs.errors import UserError
+from pipelines import sources
+from tests import tiny_dataset
+
+
+@pytest.fixture(scope='module')
+def data_dir(tmp_path_factory):
+  path = tmp_path_factory.mktemp('tfds')
+  tiny_dataset.prepare(path)
+  return path
+
+
+def test_digits():
+  train, test = (sources.load('digits', split) for split in ('train', 'test'))
+  assert (train.size, test.size) == (1437, 360)
+  assert train.image_shape == (8, 8, 1) and train.num_classes == 10
+  # The set has 174 to 183 of each digit (Alpaydin & Kaynak 1998).
+  labels = np.concatenate([train.labels, test.labels])
+  assert (np.bincount(labels).min(), np.bincount(labels).max()) == (174, 183)
+  # Its first example is a zero whose first row is 0 0 5 13 9 1 0 0 of 16.
+  np.testing.assert_array_equal(
+      test.images[0, 0, :, 0],
+      [v * 255 // 16 for v in (0, 0, 5, 13, 9, 1, 0, 0)])
+  assert int(test.labels[0]) == 0
+
+
+def test_a_prepared_data_set_is_read_whole(data_dir):
+  source = sources.load('tiny_pictures', 'train', data_dir)
+  assert source.size == 37 and source.num_classes == 3
+  # TFDS shuffles records while it prepares: compare as sets of pictures.
+  made = {(image.tobytes(), i % 3)
+          for i, image in enumerate(tiny_dataset.images(37, 0))}
+  read = {(image.tobytes(), int(label)) for image, label in zip(
+      source.images.numpy(), source.labels.numpy())}
+  assert read == made
+  images, labels = source.read(np.array([5, 0, 5]))
+  np.testing.assert_array_equal(images, source.images.numpy()[[5, 0, 5]])
+  np.testing.assert_array_equal(labels, source.labels.numpy()[[5, 0, 5]])
+
+
+def test_order_is_that_of_the_records(data_dir):
+  whole = sources.load('tiny_pictures', 'train', data_dir)
+  part = sources.load('tiny_pictures', 'train[10:30]', data_dir)
+  np.testing.assert_array_equal(part.images, whole.images[10:30])
+
+
+def test_mean_and_stddev():
+  images = tiny_dataset.images(37, 0)
+  mean, stddev = sources.channel_mean_and_stddev(images)
+  np.testing.assert_allclose(mean, images.mean((0, 1, 2)), rtol=1e-6)
+  np.testing.assert_allclose(stddev, images.std((0, 1, 2)), rtol=1e-6)
+  np.testing.assert_allclose(
+      sources.pixel_mean(images), images.mean(0), rtol=1e-6)
+  constant = np.zeros((2, 4, 4, 1), np.uint8)
+  assert sources.channel_mean_and_stddev(constant)[1] == [1]
+
+
+@pytest.mark.parametrize('name, split, words', [
+    ('digits', 'validation', ["'validation'", 'train, test']),
+    ('tiny_pictures', 'valid', ["'valid'", 'test, train']),
+    ('tiny_pictures', 'train[:0]', ['train[:0]', 'empty']),
+    ('tiny_picture', 'train', ["'tiny_picture' is unknown"]),
+    ('cifar10', 'train', [
+        'cifar10 3.0.2 is not prepared', 'versions there: none',
+        'python -m pipelines.prepare --dataset=cifar10 --data_dir=']),
+    ('tiny_pictures:2.0.0', 'train', ['2.0.0', 'tiny_pictures:1.0.0']),
+])
+def test_what_is_missing_is_said(data_dir, name, split, words):
+  with pytest.raises(UserError) as raised:
+    sources.load(name, split, data_dir)
+  for word in words:
+    assert word in str(raised.value)
+
+
+@pytest.mark.parametrize('damage', ['flipped', 'truncated'])
+def test_a_corrupt_record_is_named_by_its_file(tmp_path, damage):
+  folder = pathlib.Path(tiny_dataset.prepare(tmp_path))
+  file, = folder.glob('*train.tfrecord*')
+  content = bytearray(file.read_bytes())
+  if damage == 'flipped':
+    content[len(content) // 2] ^= 0x10
+  else:
+    del content[-40:]
+  file.write_bytes(content)
+  with pytest.raises(UserError) as raised:
+    sources.load('tiny_pictures', 'train', tmp_path)
+  assert os.fspath(file) in str(raised.value)
+  assert 'prepare it again' in str(raised.value)
+  # The other split's file is whole.
+  assert sources.load('tiny_pictures', 'test', tmp_path).size == 11
+
+
+def test_real_data_sets(test_data_dir):
+  source = sources.load('fashion_mnist', 'test', test_data_dir)
+  assert source.image_shape == (28, 28, 1)
+  np.testing.assert_array_equal(np.bincount(source.labels), [1000] * 10)
+  with pytest.raises(UserError, match='differ in size'):
+    sources.load('imagenet2012', 'validation', test_data_dir)
