@@ -14,6 +14,7 @@ from configs.errors import UserError
 DONE = 0
 PERMANENT = 2
 START_AGAIN = 143
+INTERRUPTED = 130  # As shells have it for Ctrl-C.
 
 
 def run(main, parse):
@@ -39,6 +40,8 @@ def run(main, parse):
   except UserError as error:
     print(f'error: {error}', file=sys.stderr)
     sys.exit(PERMANENT)
+  except KeyboardInterrupt:  # Before there was anything to save.
+    sys.exit(INTERRUPTED)
 
 
 def parse_flags(argv, flag_values=flags.FLAGS):

@@ -33,7 +33,7 @@ class Checkpoints:
     # background fails.
     self._checkpoint = tf.train.Checkpoint(variables=dict(variables))
     self._options = tf.train.CheckpointOptions(enable_async=True)
-    self._best_steps = ()
+    self._best_steps, self._saving = (), None
 
   def steps(self):
     """The steps of all complete checkpoints, ascending."""
@@ -100,23 +100,22 @@ class Checkpoints:
     self.wait()
     self._best_steps = tuple(best_steps)
     self._saving = step
-    self._report_failure(
-        step, lambda: self._checkpoint.write(self._prefix(step), self._options))
+    self._start_writing(step)
 
   def wait(self):
     """Returns once the last save is complete on disk. Raises as `save`."""
-    step = getattr(self, '_saving', None)
-    if step is None:
+    if self._saving is None:
       return
-    self._report_failure(step, self._checkpoint.sync)
-    self._saving = None
+    step, self._saving = self._saving, None
+    self._checkpoint.sync()
     if step not in self.steps():
+      self._start_writing(step)  # Raises what went wrong in the background.
       raise self._failure(step, 'it is not there after writing')
     self._delete_old()
 
-  def _report_failure(self, step, write):
+  def _start_writing(self, step):
     try:
-      write()
+      self._checkpoint.write(self._prefix(step), self._options)
     except (tf.errors.OpError, OSError) as error:
       self._saving = None
       raise self._failure(step, _first_line(error)) from error

@@ -66,6 +66,8 @@ def summary_text(figures, path):
 
 def stop_text(step, path):
   """The last line of a run that was asked to stop."""
+  if not step:
+    return 'Stopped before the first step: the same command starts anew.'
   return (f'Stopped at step {step}, saved in {path}: the same command goes on '
           'from there.')
 

@@ -111,8 +111,7 @@ class Train:
 
   def is_finite(self):
     """Whether every weight is a finite number."""
-    return all(np.isfinite(tf.reduce_sum(p).numpy())
-               for p in self._state.params)
+    return all(np.isfinite(p.numpy()).all() for p in self._state.params)
 
   def learning_rate(self, step):
     """The rate of update number `step`, a float."""

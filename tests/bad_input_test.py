@@ -161,22 +161,26 @@ def test_corrupt_record(tmp_path):
   assert os.fspath(file) in line and 'prepare it again' in line
 
 
-def test_a_loss_that_is_not_finite(tmp_path):
-  """A rate of 1e30 from the third step on: the first updates are saved."""
-  result = processes.run(
+@pytest.mark.parametrize('factor, end', [
+    # Update number 3 has a rate that float32 cannot hold: no weight survives.
+    (1e40, 'After step 4 a weight is not a finite number; the last good '
+     'checkpoint, of step 3, is kept'),
+    # Its rate of 1e34 leaves weights whose squares overflow in the next loss.
+    (1e35, 'After step 5 the loss is not a finite number; the last good '
+     'checkpoint, of step 4, is kept'),
+])
+def test_a_run_that_diverges(tmp_path, factor, end):
+  line = _refused(
       'resnet.train', '--config.model.width=4', '--config.train_epochs=0',
       '--config.train_steps=8', '--config.schedule.name=step',
       '--config.schedule.warmup_epochs=0', '--config.schedule.drops_at=0.375',
-      '--config.schedule.drop_factor=1e35', '--save_every_steps=1',
+      f'--config.schedule.drop_factor={factor}', '--save_every_steps=1',
       '--keep_last=20', f'--workdir={tmp_path}/run')
-  assert result.code == 2
-  *_, line = result.err.strip().splitlines()
-  assert 'is not a finite number' in line
-  assert 'config.schedule.peak' in line
-  # Updates 0, 1 and 2 had the rate 0.1; number 3 has 1e34, and overflows.
-  assert 'the last good checkpoint, of step 3, is kept' in line
+  assert end in line and 'config.schedule.peak' in line
+  last = int(end.split('of step ')[1].split(',')[0])
   there = (tmp_path / 'run' / 'checkpoints').glob('*.index')
-  assert sorted(path.stem for path in there) == ['ckpt-1', 'ckpt-2', 'ckpt-3']
+  assert sorted(path.stem for path in there) == [
+      f'ckpt-{step}' for step in range(1, last + 1)]
 
 
 def test_prepare_without_a_network_names_the_host(tmp_path, monkeypatch):

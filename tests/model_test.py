@@ -9,11 +9,7 @@ import tensorflow as tf
 
 from configs.errors import UserError
 from resnet import model
-
-_CPU = tf.config.list_physical_devices('CPU')[0]
-if not tf.config.get_logical_device_configuration(_CPU):
-  tf.config.set_logical_device_configuration(
-      _CPU, [tf.config.LogicalDeviceConfiguration()] * 2)
+from tests import strategies
 
 _CIFAR = dict(
     image_shape=(8, 8, 3), num_classes=10, family='cifar', depth=8,
@@ -380,7 +376,7 @@ class PolicyTest(parameterized.TestCase):
   @parameterized.parameters(False, True)
   def test_two_replicas(self, sync):
     """Replicas normalise by their own images, or by those of all."""
-    strategy = tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'])
+    strategy = strategies.on_cpus(2)
     with strategy.scope():
       net = _cifar(sync_batch_norm=sync)
     halves = [_images(3, 8, 8, 3), 5 + 2 * _images(3, 8, 8, 3, seed=2)]

@@ -39,8 +39,11 @@ def _run_keras(params, gradients, optimizer):
 def _random(updates):
   """Two parameters, and their gradients in each update."""
   rng = np.random.default_rng(0)
-  draw = lambda: [rng.normal(size=shape).astype(np.float32)
-                  for shape in ((3, 2), (2,))]
+
+  def draw():
+    return [rng.normal(size=shape).astype(np.float32)
+            for shape in ((3, 2), (2,))]
+
   return draw(), [draw() for _ in range(updates)]
 
 

@@ -60,8 +60,10 @@ def test_stream_is_stderr(capsys):
 def test_bar_on_a_terminal(monkeypatch):
   monkeypatch.delenv('COLUMNS', raising=False)  # The bar would be cut to fit.
   stream = _Terminal()
-  drawn = lambda: stream.getvalue().split('\r')
   values = 'epoch 1.50 loss 0.2500 accuracy 0.8750 640 images/s]'
+
+  def drawn():
+    return stream.getvalue().split('\r')
 
   bar = progress.Progress(100, 40, stream, clock=_Clock())
   assert '| 40/100 [' in drawn()[-1]
