@@ -119,6 +119,10 @@ def check(config):
       raise UserError(
           f'config.{path}={value!r} is out of range: give at least {minimum}.')
   _check_shares(config)
+  if not all(value > 0 for value in config.data.stddev):
+    raise UserError(
+        f'config.data.stddev={config.data.stddev} divides the images: give '
+        'positive values, or none to have them measured.')
   if (config.train_epochs > 0) == (config.train_steps > 0):
     raise UserError(
         f'config.train_epochs={config.train_epochs:g} and '

@@ -134,4 +134,3 @@ def test_a_save_that_fails_says_what_is_safe(tmp_path):
     checkpoints.save(2)
     checkpoints.wait()
   assert checkpoint.steps_in(moved) == [1]
-  folder.unlink()  # TensorFlow looks once more when the process ends.

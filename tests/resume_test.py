@@ -124,6 +124,22 @@ def test_killed_again_and_again_equals_never_stopped(
   assert _event_steps(workdir, 'eval', 'accuracy') == [4, 8, 12]
 
 
+def test_hardware_may_change_at_a_restart(tmp_path):
+  """With synchronised batch norm, devices change nothing but rounding."""
+  sync = '--config.model.sync_batch_norm=True'
+  assert _train(tmp_path / 'one', (sync,)).code == 0
+  stop = functools.partial(_signal_at, 4, signal.SIGTERM)
+  assert _train(tmp_path / 'both', (sync,), stop).code == 143
+  moved = _train(tmp_path / 'both', (sync, '--virtual_devices=2'))
+  assert moved.code == 0 and '2 x 8 images a step' in moved.err
+  expected, got = _state(tmp_path / 'one'), _state(tmp_path / 'both')
+  for name, value in expected.items():
+    np.testing.assert_allclose(got[name], value, atol=1e-4, err_msg=name)
+  curves = [[(r['step'], r['learning_rate']) for r in _curve(tmp_path / run)
+             if r['split'] == 'train'] for run in ('one', 'both')]
+  assert curves[0] == curves[1]
+
+
 def test_sigterm_from_outside_ends_within_seconds(tmp_path):
   process, folder = processes.start(
       'resnet.train', *_FLAGS, '--config.train_steps=1000000',

@@ -230,3 +230,10 @@ def test_type_name(path, words):
 def test_type_name_of_no_field():
   with pytest.raises(KeyError, match='model.size'):
     schema.type_name('model.size', schema.Config())
+
+
+def test_a_standard_deviation_must_be_positive():
+  config = schema.Config(train_steps=1)
+  config.data.stddev = (1.0, 0.0)
+  with pytest.raises(UserError, match=r'config.data.stddev=\(1.0, 0.0\)'):
+    schema.check(config)

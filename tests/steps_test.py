@@ -123,14 +123,14 @@ def _config(**changes):
   return dataclasses.replace(config, **changes)
 
 
-def _train(config, replicas, train_steps=3, jit='false'):
+def _train(config, replicas, jit='false', side=8):
+  """Three updates; returns (model, state, means)."""
   strategy = strategies.on_cpus(replicas)
-  source = _source(37)
+  source = _source(37, side=side)
   model, state = trainer.build(config, strategy, source)
   train = trainer.Train(config, strategy, model, state, source, jit=jit,
                         first_step=0)
-  call = train(0, train_steps, stop=False)
-  assert call.step == train_steps
+  assert train(0, 3, stop=False).step == 3
   return model, state, train.means()
 
 
@@ -139,16 +139,21 @@ def _train(config, replicas, train_steps=3, jit='false'):
     schema.Model(name='lenet5'),  # No batch norm.
     schema.Model(name='baseline', sync_batch_norm=True),  # With dropout.
 ])
-def test_one_and_two_devices_agree(model, monkeypatch):
-  if model.name == 'lenet5':
-    monkeypatch.setattr(trainer.sources, 'load', None)
-    monkeypatch.setitem(globals(), '_source',
-                        functools.partial(_source, side=32))
+def test_one_and_two_devices_agree(model):
+  side = 32 if model.name == 'lenet5' else 8
   config = _config(model=model)
-  one, two = _train(config, 1), _train(config, 2)
+  one, two = _train(config, 1, side=side), _train(config, 2, side=side)
   for a, b in zip(one[0].variables, two[0].variables):
     np.testing.assert_allclose(a.numpy(), b.numpy(), atol=2e-5, err_msg=a.path)
   np.testing.assert_allclose(one[2]['loss'], two[2]['loss'], rtol=1e-5)
+
+
+def test_xla_trains_as_without_it():
+  config = _config(model=schema.Model(name='baseline'))
+  plain, compiled = _train(config, 2), _train(config, 2, jit='true')
+  for a, b in zip(plain[0].variables, compiled[0].variables):
+    np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-4, err_msg=a.path)
+  np.testing.assert_allclose(plain[2]['loss'], compiled[2]['loss'], rtol=1e-4)
 
 
 def test_every_variable_is_the_same_on_all_replicas():
