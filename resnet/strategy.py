@@ -2,7 +2,6 @@
 import tensorflow as tf
 
 from configs.errors import UserError
-from resnet import host_memory
 
 NAMES = ('one_device', 'mirrored')
 
@@ -20,8 +19,6 @@ def make(name, devices=(), virtual_devices=0):
   Raises:
     UserError: unknown strategy, or more devices than there are.
   """
-  if not tf.config.list_physical_devices('GPU'):
-    host_memory.keep_freed()
   if name not in NAMES:
     raise UserError(
         f'--strategy={name} is unknown: choose one of {", ".join(NAMES)}.')

@@ -17,6 +17,7 @@ from pipelines import batches
 from pipelines import sources
 from pipelines import threefry
 from resnet import classics
+from resnet import host_memory
 from resnet import model as resnet_model
 from resnet import plan
 from resnet import schedules
@@ -90,6 +91,7 @@ class Train:
     Returns:
       Call.
     """
+    host_memory.keep_freed()
     started = time.monotonic()
     new_step, totals, input_secs = self._run(
         self._iterator, tf.constant(step, tf.int64),
@@ -181,6 +183,7 @@ class Evaluate:
       'examples' (how many were counted)}; None if a process was to stop.
     """
     iterator, totals, step, most = iter(self._dataset), tf.zeros([5]), 0, 1
+    host_memory.keep_freed()
     while step < self._steps:
       started = time.monotonic()
       last = min(step + most, self._steps)
