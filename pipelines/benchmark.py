@@ -40,11 +40,9 @@ def main(parsed):
   values = flags.FLAGS
   source = sources.load(
       config.data.name, config.data.train_split, values.data_dir)
-  ours, textbook = _ours(config, source), _textbook(config, values.data_dir)
-  _images_per_cpu_sec(ours, 1000)  # Traces, and fills caches.
-  _images_per_cpu_sec(textbook, 1000)
-  pairs = [(_images_per_cpu_sec(ours, values.images),
-            _images_per_cpu_sec(textbook, values.images // 10))
+  pairs = [(_images_per_cpu_sec(_ours(config, source), values.images),
+            _images_per_cpu_sec(_textbook(config, values.data_dir),
+                                values.images // 10))
            for _ in range(values.rounds)]
   print(f'{config.data.name}, batches of {config.global_batch}, crop padding '
         f'{config.augment.crop_padding}, flip {config.augment.flip}; images '
@@ -99,7 +97,13 @@ def _textbook(config, data_dir):
 
 
 def _images_per_cpu_sec(stream, images):
-  """Takes so many images at least; all threads of the process count."""
+  """Takes so many images at least; all threads of the process count.
+
+  The stream ends with the call, so that its threads do not work ahead at the
+  cost of the next one.
+  """
+  for _ in range(10):  # Traces, and fills buffers.
+    next(stream)
   before, done = _cpu_secs(), 0
   while done < images:
     done += next(stream).shape[0]

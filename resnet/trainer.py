@@ -11,13 +11,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from configs import host_memory
 from configs.errors import UserError
 from pipelines import augment
 from pipelines import batches
 from pipelines import sources
 from pipelines import threefry
 from resnet import classics
-from resnet import host_memory
 from resnet import model as resnet_model
 from resnet import plan
 from resnet import schedules

@@ -6,7 +6,6 @@ import os
 import pytest
 import tensorflow as tf
 
-host_memory.keep_freed()  # Convolutions on CPUs take half the time.
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices('CPU')[0],
     [tf.config.LogicalDeviceConfiguration()] * 4)

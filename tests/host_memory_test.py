@@ -10,12 +10,8 @@ _PAGES_OF_SECOND_BLOCK = """
 import resource, sys
 import numpy as np
 if sys.argv[1] == 'kept':
-  # The file alone: importing the package would import TensorFlow.
-  import importlib.util
-  spec = importlib.util.spec_from_file_location('m', 'resnet/host_memory.py')
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  module.keep_freed()
+  from configs import host_memory
+  host_memory.keep_freed()
 block = np.empty(24 * 2**20, np.uint8)
 block.fill(1)
 del block
