@@ -165,8 +165,9 @@ def _startup_secs(config, data_dir, jit, folder):
     command = [sys.executable, '-m', 'resnet.train', f'--config={recipe}',
                f'--jit={jit}', f'--workdir={workdir}/run',
                *([f'--data_dir={data_dir}'] if data_dir else [])]
-    environment = {**os.environ, 'TF_XLA_FLAGS':
-                   f'--tf_xla_persistent_cache_directory={folder / "xla"}'}
+    environment = {key: value for key, value in os.environ.items()
+                   if key != 'TF_XLA_FLAGS'}
+    environment['XDG_CACHE_HOME'] = str(folder)
     started = time.time()
     subprocess.run(command, env=environment, check=True, capture_output=True)
     first, *_ = summaries.read(pathlib.Path(workdir, 'run', 'metrics.jsonl'))

@@ -4,7 +4,6 @@ Started again with the same command, it goes on where it was. Exit codes: 0
 done; 2 an error of the user's, in one sentence; 143 stopped by a signal, saved:
 the same command goes on.
 """
-import os
 import pathlib
 
 from absl import flags
@@ -51,9 +50,6 @@ def main(parsed):
   command_line.refuse(others)
   values = flags.FLAGS
   workdir = pathlib.Path(values.workdir or f'runs/{recipe}').expanduser()
-  # Read by XLA when it first compiles: a restart need not compile again.
-  os.environ.setdefault('TF_XLA_FLAGS', '--tf_xla_persistent_cache_directory='
-                        f'{workdir.absolute() / "xla_cache"}')
   strategy = execution_flags.make_strategy()
   stop_signals.install()
   options = loop.Options(
