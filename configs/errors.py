@@ -1,4 +1,4 @@
-"""The one exception that reaches the user as a sentence instead of a traceback."""
+"""The one exception that reaches the user as a sentence, not a traceback."""
 
 
 class UserError(Exception):

@@ -12,7 +12,7 @@ import tempfile
 
 @contextlib.contextmanager
 def tensorflow_import():
-  """Holds back what native code writes to stderr; shows it if the import fails."""
+  """Holds back native code's stderr; shows it if the import fails."""
   verbose = os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3') == '0'
   if verbose or 'tensorflow' in sys.modules:
     yield

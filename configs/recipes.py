@@ -1,4 +1,4 @@
-"""Finds a recipe by its name or path and lays command-line overrides over it."""
+"""Finds a recipe by its name or path and lays overrides over it."""
 import importlib.util
 import pathlib
 

@@ -1,1 +1,1 @@
-"""Starting processes: this machine, Slurm, Kubernetes. Imports no TensorFlow."""
+"""Starting processes on machines and clusters. Imports no TensorFlow."""

@@ -55,9 +55,9 @@ def main(parsed):
   print(f'  ratio     {ratio:8.1f}')
   near, far = _start_secs(config, source, 10), _start_secs(
       config, source, 10_000_000)
-  print(f'first batch of a stream from step 10: {1000 * near:.1f} ms; from step '
-        f'10,000,000: {1000 * far:.1f} ms (ratio {far / near:.2f}, medians of '
-        f'{_STARTS})')
+  print(f'first batch of a stream from step 10: {1000 * near:.1f} ms; from '
+        f'step 10,000,000: {1000 * far:.1f} ms (ratio {far / near:.2f}, medians '
+        f'of {_STARTS})')
   return command_line.DONE
 
 

@@ -134,9 +134,10 @@ def _decode(dataset, builder, name, split):
       stop = count + len(batch['label'])
       images[count:stop], labels[count:stop] = batch['image'], batch['label']
       count = stop
-  except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+  except tf.errors.OpError as error:
     raise UserError(
-        f'{_corrupt_file(builder, split)} is corrupt after {count} examples of '
+        f'{_corrupt_file(builder, split)} is missing or corrupt after {count} '
+        'examples of '
         f'split {split!r} ({error.message.splitlines()[0][:150]}): delete '
         f'{folder} and prepare it again with '
         f'{_prepare_command(name, folder.parents[1])}.') from error
@@ -145,6 +146,10 @@ def _decode(dataset, builder, name, split):
         f'Split {split!r} of {name} has {count} examples where '
         f'{folder} promises {size}: prepare it again with '
         f'{_prepare_command(name, folder.parents[1])}.')
+  if labels.min() < 0:
+    raise UserError(
+        f'Split {split!r} of {name} has examples without a label: choose '
+        f'another of {", ".join(sorted(builder.info.splits))}.')
   return images, labels
 
 
@@ -152,6 +157,11 @@ def prepared_builder(name, data_dir):
   """The TFDS builder of a prepared data set; UserError says what is missing."""
   import tensorflow_datasets as tfds  # Late: digits need none of its start-up.
   data_dir = os.path.expanduser(data_dir or tfds.core.constants.DATA_DIR)
+  name_alone, _, version = name.partition(':')
+  there = pathlib.Path(data_dir, name_alone, version)
+  if version and (there / 'dataset_info.json').exists():
+    # Whatever version lies there can be read; TFDS's code knows its own alone.
+    return tfds.builder_from_directory(there)
   try:
     builder = tfds.builder(name, data_dir=data_dir)
   except tfds.core.registered.DatasetNotFoundError as error:
@@ -164,8 +174,8 @@ def prepared_builder(name, data_dir):
   except (ValueError, AssertionError) as error:
     raise UserError(
         f'Data set {name!r} cannot be opened under --data_dir={data_dir} '
-        f'({str(error).splitlines()[0]}): {_versions_sentence(name, data_dir)}.'
-    ) from error
+        f'({str(error).splitlines()[0]}; {_versions_sentence(name, data_dir)})'
+        ': give another --config.data.name.') from error
   if not builder.is_prepared():
     raise UserError(
         f'Data set {name} {builder.version} is not prepared under '

@@ -66,7 +66,8 @@ def main(parsed):
   print(f'{recipe}, batch {config.global_batch}, '
         f'{strategy.num_replicas_in_sync} replicas, --jit={values.jit}; '
         f'images/s, median of {values.rounds} blocks [least, most]:')
-  for name, column in (('ours, the training loop', ours), ('plain step', plain)):
+  columns = {'ours, the training loop': ours, 'plain step': plain}
+  for name, column in columns.items():
     print(f'  {name:24} {statistics.median(column):8.1f} '
           f'[{min(column):.1f}, {max(column):.1f}]')
   ratios = [a / b for a, b in blocks.pairs]
@@ -125,8 +126,9 @@ def plain_step(config, strategy, data_dir, jit):
         config.schedule.peak * 1e-3, config.optimizer.momentum,
         nesterov=config.optimizer.nesterov)
     optimizer.build(model.trainable_variables)
-  inputs = {'image': images, 'position': tf.range(replica_batch, dtype=tf.int64)}
-  inputs = {name: inputs[name] for name in model.input}
+  offered = {'image': images,
+             'position': tf.range(replica_batch, dtype=tf.int64)}
+  inputs = {name: offered[name] for name in model.input}
 
   def step():
     with tf.GradientTape() as tape:

@@ -1,4 +1,4 @@
-"""The line that tells how far a run is: tqdm on a terminal, else plain lines."""
+"""The line that tells how far a run is: tqdm on a terminal, else plain."""
 import sys
 import time
 

@@ -1,4 +1,4 @@
-"""Whatever a user gets wrong ends with one sentence, exit code 2, nothing lost."""
+"""What a user gets wrong ends with one sentence, exit code 2, nothing lost."""
 import json
 import os
 import pathlib

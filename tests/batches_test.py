@@ -1,4 +1,4 @@
-"""The same global batches for any hardware, from any step; nobody counted twice."""
+"""The same global batches for any hardware, from any step; counted once."""
 import numpy as np
 import pytest
 import tensorflow as tf

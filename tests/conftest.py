@@ -1,5 +1,6 @@
 """Splits the CPU into four devices, so that strategies run in every test."""
-import resnet  # First of all: imports TensorFlow quietly. # pylint: disable=unused-import
+# First of all: imports TensorFlow quietly.
+import resnet  # pylint: disable=unused-import
 
 import os
 
@@ -13,7 +14,7 @@ tf.config.set_logical_device_configuration(
 
 @pytest.fixture(scope='session')
 def test_data_dir():
-  """Prepared TFDS data sets of real pictures: RESNET_TEST_DATA_DIR names them."""
+  """The folder of prepared TFDS data sets that RESNET_TEST_DATA_DIR names."""
   path = os.environ.get('RESNET_TEST_DATA_DIR')
   if not path:
     pytest.skip('RESNET_TEST_DATA_DIR names no folder of TFDS data sets')

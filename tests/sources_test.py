@@ -1,6 +1,7 @@
 """Data sets in memory, and what is said of those that cannot be read."""
 import os
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -45,6 +46,19 @@ def test_a_prepared_data_set_is_read_whole(data_dir):
   np.testing.assert_array_equal(labels, source.labels.numpy()[[5, 0, 5]])
 
 
+def test_a_version_that_the_code_does_not_know(data_dir, tmp_path):
+  old = tmp_path / 'tiny_pictures' / '0.9.0'
+  shutil.copytree(data_dir / 'tiny_pictures' / '1.0.0', old)
+  info = old / 'dataset_info.json'
+  info.write_text(info.read_text().replace('1.0.0', '0.9.0'))
+  with pytest.raises(UserError) as raised:
+    sources.load('tiny_pictures', 'train', tmp_path)
+  assert '--config.data.name=tiny_pictures:0.9.0' in str(raised.value)
+  np.testing.assert_array_equal(
+      sources.load('tiny_pictures:0.9.0', 'train', tmp_path).images,
+      sources.load('tiny_pictures', 'train', data_dir).images)
+
+
 def test_order_is_that_of_the_records(data_dir):
   whole = sources.load('tiny_pictures', 'train', data_dir)
   part = sources.load('tiny_pictures', 'train[10:30]', data_dir)
@@ -65,6 +79,7 @@ def test_mean_and_stddev():
 @pytest.mark.parametrize('name, split, words', [
     ('digits', 'validation', ["'validation'", 'train, test']),
     ('tiny_pictures', 'valid', ["'valid'", 'test, train']),
+    ('tiny_pictures', 'unlabelled', ['without a label', 'test, train']),
     ('tiny_pictures', 'train[:0]', ['train[:0]', 'empty']),
     ('tiny_picture', 'train', ["'tiny_picture' is unknown"]),
     ('cifar10', 'train', [
@@ -79,7 +94,7 @@ def test_what_is_missing_is_said(data_dir, name, split, words):
     assert word in str(raised.value)
 
 
-@pytest.mark.parametrize('damage', ['flipped', 'truncated'])
+@pytest.mark.parametrize('damage', ['flipped', 'truncated', 'missing'])
 def test_a_corrupt_record_is_named_by_its_file(tmp_path, damage):
   folder = pathlib.Path(tiny_dataset.prepare(tmp_path))
   file, = folder.glob('*train.tfrecord*')
@@ -89,6 +104,8 @@ def test_a_corrupt_record_is_named_by_its_file(tmp_path, damage):
   else:
     del content[-40:]
   file.write_bytes(content)
+  if damage == 'missing':
+    file.unlink()
   with pytest.raises(UserError) as raised:
     sources.load('tiny_pictures', 'train', tmp_path)
   assert os.fspath(file) in str(raised.value)

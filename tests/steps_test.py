@@ -188,7 +188,8 @@ def test_evaluation_counts_each_example_once(replicas, batch):
 def test_evaluation_stops_when_asked():
   config, strategy, source = _config(), strategies.on_cpus(2), _source(11)
   model, state = trainer.build(config, strategy, source)
-  evaluate = trainer.Evaluate(config, strategy, model, state, source, jit='false')
+  evaluate = trainer.Evaluate(
+      config, strategy, model, state, source, jit='false')
   assert evaluate(lambda: 'SIGTERM') is None
 
 

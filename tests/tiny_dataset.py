@@ -1,4 +1,4 @@
-"""A TFDS data set of 37 small pictures, prepared in a moment without a network."""
+"""A TFDS data set of 37 small pictures, prepared in a moment, offline."""
 import numpy as np
 import tensorflow_datasets as tfds
 
@@ -12,7 +12,7 @@ def images(count, seed):
 
 
 class TinyPictures(tfds.core.GeneratorBasedBuilder):
-  """Labels are index % 3."""
+  """Labels are index % 3; a third split has none, as test sets of contests."""
   VERSION = tfds.core.Version('1.0.0')
 
   def _info(self):
@@ -23,11 +23,12 @@ class TinyPictures(tfds.core.GeneratorBasedBuilder):
   def _split_generators(self, dl_manager):
     del dl_manager
     return {'train': self._generate_examples(TRAIN, 0),
-            'test': self._generate_examples(TEST, 1)}
+            'test': self._generate_examples(TEST, 1),
+            'unlabelled': self._generate_examples(2, 2, labelled=False)}
 
-  def _generate_examples(self, count, seed):
+  def _generate_examples(self, count, seed, labelled=True):
     for i, image in enumerate(images(count, seed)):
-      yield i, {'image': image, 'label': i % 3}
+      yield i, {'image': image, 'label': i % 3 if labelled else -1}
 
 
 def prepare(data_dir):
