@@ -10,8 +10,6 @@ import math
 import time
 from typing import NamedTuple
 
-import tensorflow as tf
-
 from configs.command_line import DONE, START_AGAIN
 from configs.errors import UserError
 from pipelines import sources

@@ -10,7 +10,6 @@ from absl import flags
 
 from configs import command_line
 from configs import recipes
-from configs.errors import UserError
 from resnet import execution_flags
 from resnet import loop
 from resnet import stop_signals

@@ -1,5 +1,8 @@
 """The default recipe as README's first command runs it, and what it leaves."""
 import json
+import pathlib
+import subprocess
+import sys
 
 from tensorboard.backend.event_processing import plugin_event_accumulator
 
@@ -44,3 +47,17 @@ def test_default_recipe(tmp_path):
   run = json.loads((workdir / 'run.json').read_text())
   assert run['versions'].keys() == {'python', 'tensorflow', 'keras'}
   assert run['summary']['accuracy'] == last['accuracy']
+
+
+def test_the_screen_shows_our_lines_alone(tmp_path):
+  """A process of its own, for TensorFlow's notices come with its import."""
+  done = subprocess.run(
+      [sys.executable, '-m', 'resnet.train', '--config.train_epochs=0',
+       '--config.train_steps=2', f'--workdir={tmp_path}/run'],
+      cwd=pathlib.Path(__file__).parent.parent, check=True,
+      capture_output=True, text=True)
+  first, *others = done.stderr.splitlines()
+  assert first.startswith('ResNet-8 v1 on digits, 1 x 64 images a step (')
+  assert others and all(line.startswith('step 2') for line in others)
+  assert [line.split()[0] for line in done.stdout.splitlines()] == [
+      'accuracy', 'speed', 'time', 'run', 'look']

@@ -2,7 +2,6 @@
 import functools
 import json
 import os
-import pathlib
 import signal
 import threading
 import time
