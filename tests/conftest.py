@@ -4,12 +4,19 @@ import resnet  # pylint: disable=unused-import
 
 import os
 
+import keras
 import pytest
 import tensorflow as tf
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices('CPU')[0],
     [tf.config.LogicalDeviceConfiguration()] * 4)
+
+
+@pytest.fixture(autouse=True)
+def seed():
+  """Every test starts from the same random numbers, alone or in a suite."""
+  keras.utils.set_random_seed(0)
 
 
 @pytest.fixture(scope='session')
