@@ -17,7 +17,7 @@ def get_config() -> schema.Config:
                          stem='imagenet', shortcut='B',
                          zero_init_last_gamma=True),
       data=schema.Data(name='imagenet2012', train_split='train',
-                       eval_split='validation',
+                       eval_split='validation', image_size=224,
                        mean=(123.675, 116.28, 103.53),
                        stddev=(58.395, 57.12, 57.375)),
       augment=schema.Augment(flip=True),

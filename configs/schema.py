@@ -51,6 +51,9 @@ class Data:
   eval_split: str = 'test'
   # The mean that is subtracted: one a channel, or one a pixel of each channel.
   center: str = one_of('channel', 'pixel')
+  # Pixels a side that pictures of many sizes are cropped and resized to; 0: all
+  # images have one size.
+  image_size: int = at_least(0, 0)
   # One value a channel, in units of 0..255; empty: measured on train_split.
   mean: tuple[float, ...] = ()
   stddev: tuple[float, ...] = ()
@@ -59,8 +62,25 @@ class Data:
 @dataclasses.dataclass
 class Augment:
   """What happens to training images, drawn anew for each (seed, position)."""
+  # With data.image_size: a random box of at least this share of the picture,
+  # resized to each of `sizes` for an equal share of the run, or to image_size.
+  smallest_crop: float = at_least(0, 0.08)
+  sizes: tuple[int, ...] = at_least(1, ())
+  repeats: int = at_least(1, 1)  # Of each example in its batch.
   crop_padding: int = at_least(0, 0)  # Black pixels a side; 4 for CIFAR.
   flip: bool = False  # Left-right, for half of the images.
+  policy: str = one_of('none', 'rand_augment', 'auto_cifar10', 'auto_imagenet')
+  layers: int = at_least(1, 2)  # rand_augment: operations on each image.
+  magnitude: float = at_least(0, 9.0)  # rand_augment: their strength, of 10.
+  # Factors between 1 - x and 1 + x; 0 is off.
+  brightness: float = at_least(0, 0.0)
+  contrast: float = at_least(0, 0.0)
+  saturation: float = at_least(0, 0.0)
+  cutout: int = at_least(0, 0)  # Pixels a side of a square.
+  erasing: float = at_least(0, 0.0)  # Probability of a random rectangle.
+  # Alpha of the Beta distribution that draws the shares; 0 is off.
+  mixup: float = at_least(0, 0.0)
+  cutmix: float = at_least(0, 0.0)
 
 
 @dataclasses.dataclass
@@ -119,6 +139,7 @@ def check(config):
       raise UserError(
           f'config.{path}={value!r} is out of range: give at least {minimum}.')
   _check_shares(config)
+  _check_augment(config)
   if not all(value > 0 for value in config.data.stddev):
     raise UserError(
         f'config.data.stddev={config.data.stddev} divides the images: give '
@@ -145,6 +166,27 @@ def _check_shares(config):
       raise UserError(
           f'config.{path}={value!r} is out of range: give a value from 0 to '
           'below 1.')
+
+
+def _check_augment(config):
+  """Settings of augmentation that must fit each other."""
+  augment = config.augment
+  at_most = {'smallest_crop': 1, 'erasing': 1, 'magnitude': 10}
+  for name, most in at_most.items():
+    if getattr(augment, name) > most:
+      raise UserError(
+          f'config.augment.{name}={getattr(augment, name)!r} is out of range: '
+          f'give a value from 0 to {most}.')
+  if augment.sizes and not config.data.image_size:
+    raise UserError(
+        f'config.augment.sizes={augment.sizes} resizes pictures that '
+        'config.data.image_size=0 leaves as they are: set image_size to the '
+        'size of evaluation, or sizes to ().')
+  if config.global_batch % augment.repeats:
+    raise UserError(
+        f'config.global_batch={config.global_batch} does not hold whole '
+        f'examples config.augment.repeats={augment.repeats} times: give a '
+        f'multiple of {augment.repeats}.')
 
 
 def to_dict(config):

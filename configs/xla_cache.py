@@ -1,6 +1,7 @@
 """Keeps what XLA compiles, so that a restart need not compile again."""
 import os
-import pathlib
+
+from configs import cache_folder
 
 _FLAG = '--tf_xla_persistent_cache_directory'
 
@@ -15,10 +16,6 @@ def use():
   flags = os.environ.get('TF_XLA_FLAGS', '')
   if _FLAG in flags:
     return
-  caches = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
-  folder = pathlib.Path(caches, 'resnet-trainer', 'xla')
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-  except OSError:  # No home, or one that cannot be written: compile anew.
-    return
-  os.environ['TF_XLA_FLAGS'] = f'{flags} {_FLAG}={folder}'.strip()
+  folder = cache_folder.make('xla')
+  if folder:
+    os.environ['TF_XLA_FLAGS'] = f'{flags} {_FLAG}={folder}'.strip()

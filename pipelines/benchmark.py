@@ -1,11 +1,14 @@
-"""How fast small images come: images per CPU-second, beside the textbook way.
+"""How fast the input is: images per CPU-second, beside plain TensorFlow.
 
-  python -m pipelines.benchmark --config=cifar10_resnet20 --data_dir=DIR
+  python -m pipelines.benchmark --config=imagenet_resnet50 --data_dir=DIR
 
-Ours is order, gather, pad-crop and flip as in training. The textbook pipeline
-reads and decodes records, shuffles a buffer, and crops and flips image by
-image, as in TensorFlow's and Keras's guides.
+Images that fit in memory: order, gather, pad-crop and flip as in training,
+beside a pipeline that reads and decodes records, shuffles a buffer, and crops
+and flips image by image, as in TensorFlow's and Keras's guides. Pictures on
+disk: each stage, beside a sequential pipeline of the same decoding and the
+decoding alone; with --repeat_data=10 how memory grows over a long epoch.
 """
+import os
 import resource
 import statistics
 import time
@@ -17,19 +20,30 @@ from configs import command_line
 from configs import recipes
 from pipelines import augment
 from pipelines import batches
+from pipelines import on_disk
+from pipelines import prepared
+from pipelines import reading_flags
+from pipelines import records
 from pipelines import sources
+from pipelines import stages
 
 _STARTS = 20
 
 
 def parse(argv):
   """Defines and reads the flags: (Config, recipe's name, other arguments)."""
-  flags.DEFINE_string('data_dir', None, 'Where TFDS data sets are prepared; '
-                      "none: TFDS's default, ~/tensorflow_datasets.")
-  flags.DEFINE_integer('images', 100_000, 'Images of a round of ours; the '
-                       'textbook pipeline gets a tenth.', lower_bound=1)
-  flags.DEFINE_integer('rounds', 5, 'Rounds, ours and textbook in turn.',
+  reading_flags.define()
+  flags.adopt_module_key_flags(reading_flags)
+  flags.DEFINE_integer('images', 100_000, 'Images of a round; the textbook '
+                       'pipeline gets a tenth, each stage from disk a '
+                       'hundredth.', lower_bound=100)
+  flags.DEFINE_integer('rounds', 5, 'Rounds, everything in turn.',
                        lower_bound=1)
+  flags.DEFINE_integer('images_per_second', 3000, 'Tell how many cores so many '
+                       'images from disk need.', lower_bound=1)
+  flags.DEFINE_integer('repeat_data', 0, 'Measure memory instead, over one '
+                       'epoch of the pictures on disk so many times over; 0: '
+                       'speed.', lower_bound=0)
   return recipes.parse(argv)
 
 
@@ -37,28 +51,79 @@ def main(parsed):
   """Prints the figures; returns the exit code."""
   config, _, others = parsed
   command_line.refuse(others)
-  values = flags.FLAGS
-  source = sources.load(
-      config.data.name, config.data.train_split, values.data_dir)
-  pairs = [(_images_per_cpu_sec(_ours(config, source), values.images),
-            _images_per_cpu_sec(_textbook(config, values.data_dir),
-                                values.images // 10))
-           for _ in range(values.rounds)]
-  print(f'{config.data.name}, batches of {config.global_batch}, crop padding '
-        f'{config.augment.crop_padding}, flip {config.augment.flip}; images '
-        'per CPU-second (all threads), median of '
-        f'{values.rounds} rounds [least, most]:')
-  for name, column in zip(('ours', 'textbook'), zip(*pairs)):
-    print(f'  {name:9} {statistics.median(column):8.0f} '
-          f'[{min(column):.0f}, {max(column):.0f}]')
-  ratio = statistics.median(a / b for a, b in pairs)
-  print(f'  ratio     {ratio:8.1f}')
+  reading = reading_flags.get()
+  source = sources.load(config.data.name, config.data.train_split, reading,
+                        config.data.image_size)
+  if not isinstance(source, on_disk.OnDisk):
+    _print_in_memory(config, source, reading.data_dir)
+  elif flags.FLAGS.repeat_data:
+    _print_memory(config, source, flags.FLAGS.repeat_data)
+    return command_line.DONE
+  else:
+    _print_stages(config, source)
   near, far = _start_secs(config, source, 10), _start_secs(
       config, source, 10_000_000)
   print(f'first batch of a stream from step 10: {1000 * near:.1f} ms; from '
         f'step 10,000,000: {1000 * far:.1f} ms (ratio {far / near:.2f}, medians '
         f'of {_STARTS})')
   return command_line.DONE
+
+
+def _print_in_memory(config, source, data_dir):
+  values = flags.FLAGS
+  pairs = [(_images_per_sec(_ours(config, source), values.images)[0],
+            _images_per_sec(_textbook(config, data_dir),
+                            values.images // 10)[0])
+           for _ in range(values.rounds)]
+  print(f'{config.data.name}, batches of {config.global_batch}, crop padding '
+        f'{config.augment.crop_padding}, flip {config.augment.flip}; images '
+        'per CPU-second (all threads), median of '
+        f'{values.rounds} rounds [least, most]:')
+  for name, column in zip(('ours', 'textbook'), zip(*pairs)):
+    print(f'  {name:9} {_spread(column)}')
+  ratio = statistics.median(a / b for a, b in pairs)
+  print(f'  ratio     {ratio:8.1f}')
+
+
+def _print_stages(config, source):
+  values = flags.FLAGS
+  started = stages.streams(config, source)
+  rounds = [{name: _images_per_sec(start(), values.images // 100)
+             for name, start in started.items()}
+            for _ in range(values.rounds)]
+  print(f'{config.data.name}, {source.size} pictures on disk, batches of '
+        f'{config.global_batch} x {source.image_shape}; '
+        f'{len(os.sched_getaffinity(0))} cores; median of {values.rounds} '
+        'rounds [least, most]; each stage does all above it:')
+  print(f'  {"":16} {"images per CPU-second":26} images per second')
+  for name in started:
+    per_cpu, per_sec = zip(*(r[name] for r in rounds))
+    print(f'  {name:16} {_spread(per_cpu):26} {_spread(per_sec)}')
+  for one, other in (('batch', 'sequential'), ('batch', 'ceiling')):
+    ratios = [r[one][0] / r[other][0] for r in rounds]
+    print(f'  ratio {f"{one} / {other}, per CPU-second, round by round":53} '
+          f'{statistics.median(ratios):.3f} [{min(ratios):.3f}, '
+          f'{max(ratios):.3f}]')
+  rate = statistics.median(r['batch'][0] for r in rounds)
+  cores = values.images_per_second / rate
+  print(f'  {values.images_per_second} images per second need {cores:.1f} such '
+        'cores for reading, decoding and cropping')
+
+
+def _print_memory(config, source, times):
+  """Resident memory over one epoch of the data set repeated so many times."""
+  again = on_disk.OnDisk(
+      records.Records(source.records.spans * times, remedy=''),
+      source.num_classes, source.crop)
+  stream = stages.streams(config, again)['batch']()
+  sizes, done = [], 0
+  while done < again.size:
+    done += next(stream)['label'].shape[0]
+    if done // source.size > len(sizes):
+      sizes.append(_resident_mib())
+  print(f'memory of an epoch over the data set {times} times over, '
+        f'{again.size} pictures: {sizes[0]:.0f} MiB after the first time, '
+        f'{sizes[-1]:.0f} MiB at the end ({sizes[-1] / sizes[0] - 1:+.1%})')
 
 
 def _ours(config, source):
@@ -87,7 +152,7 @@ def _textbook(config, data_dir):
     source = sources.load('digits', config.data.train_split)
     images = tf.data.Dataset.from_tensor_slices(source.images)
   else:
-    builder = sources.prepared_builder(config.data.name, data_dir)
+    builder = prepared.builder(config.data.name, data_dir)
     images = builder.as_dataset(
         split=config.data.train_split, shuffle_files=True).map(
             lambda example: example['image'])
@@ -96,18 +161,28 @@ def _textbook(config, data_dir):
   return iter(stream.batch(config.global_batch).prefetch(tf.data.AUTOTUNE))
 
 
-def _images_per_cpu_sec(stream, images):
-  """Takes so many images at least; all threads of the process count.
+def _images_per_sec(stream, images):
+  """Takes so many images at least; returns (per CPU-second, per second).
 
-  The stream ends with the call, so that its threads do not work ahead at the
-  cost of the next one.
+  All threads of the process count. The stream ends with the call, so that its
+  threads do not work ahead at the cost of the next one.
   """
-  for _ in range(10):  # Traces, and fills buffers.
+  for _ in range(3):  # Traces, and fills buffers.
     next(stream)
-  before, done = _cpu_secs(), 0
+  cpu, wall, done = _cpu_secs(), time.perf_counter(), 0
   while done < images:
-    done += next(stream).shape[0]
-  return done / (_cpu_secs() - before)
+    done += tf.nest.flatten(next(stream))[0].shape[0]
+  return done / (_cpu_secs() - cpu), done / (time.perf_counter() - wall)
+
+
+def _spread(values):
+  return (f'{statistics.median(values):8.0f} [{min(values):.0f}, '
+          f'{max(values):.0f}]')
+
+
+def _resident_mib():
+  with open('/proc/self/statm') as file:
+    return int(file.read().split()[1]) * resource.getpagesize() / 2**20
 
 
 def _cpu_secs():

@@ -35,6 +35,25 @@ def replica_positions(step, replica, *, replicas, global_batch):
   return first + tf.range(replica_batch, dtype=tf.int64)
 
 
+def distinct(positions, *, global_batch, repeats):
+  """Positions of the stream without repeats that `positions` stand for.
+
+  Repeated augmentation (Hoffer et al. 2020, arXiv:1901.09335): a global batch
+  is `repeats` copies of global_batch / repeats examples, one after another, so
+  that the neighbours that mixup pairs are two examples.
+
+  Args:
+    positions: int64 [b], from 0.
+    global_batch: Python int n, divisible by repeats.
+    repeats: Python int, at least 1.
+
+  Returns:
+    int64 [b].
+  """
+  part = global_batch // repeats
+  return positions // global_batch * part + positions % global_batch % part
+
+
 def examples(positions, *, size, seed):
   """The examples that stand at `positions` of the training stream.
 

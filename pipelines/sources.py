@@ -1,20 +1,35 @@
-"""Data sets by name: a TFDS directory on disk, or the embedded digits.
+"""A split of a data set, in memory or on disk: the same batches either way.
 
-A source offers `size`, `num_classes`, `image_shape` and `read(examples)`;
-example i is the i-th record of the split in file order. Reading never touches
-the network: `python -m pipelines.prepare` is the command that does.
+A source offers `size`, `num_classes`, `image_shape`, `read(indices, crop)` and
+`explain(examples)`; example i is the i-th record of the split in file order.
+Images of one size that fit are decoded once and kept in memory; all others are
+read from their TFRecord files, as TFDS prepared them, when their turn comes.
+Nothing here touches the network.
 """
-import os
 import pathlib
-import re
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from configs import cache_folder
+from configs import command_line
 from configs.errors import UserError
+from pipelines import decode
+from pipelines import on_disk
+from pipelines import prepared
+from pipelines import records
 
 _DIGITS = pathlib.Path(__file__).parent / 'digits.npz'
+_LOOK_AT = 10  # Examples that are tried when a split is opened.
+
+
+class Reading(NamedTuple):
+  """How data sets are read; none of it changes what is read."""
+  data_dir: str | None = None  # None: TFDS's own default.
+  memory_gib: float = 4.0  # Splits that are larger once decoded stay on disk.
+  check_crc: bool = True  # Compare records with their checksums.
+  skip_bad_images: bool = False  # Leave out what cannot be read, or stop.
 
 
 class InMemory(NamedTuple):
@@ -32,55 +47,75 @@ class InMemory(NamedTuple):
     """(h, w, c)."""
     return tuple(self.images.shape[1:])
 
-  def read(self, examples):
-    """Args: examples int64 [b]. Returns: uint8 [b, h, w, c], int32 [b]."""
-    return tf.gather(self.images, examples), tf.gather(self.labels, examples)
+  def read(self, indices, crop=None):
+    """As OnDisk.read; the images have their size, so that crop is None."""
+    assert crop is None
+
+    def gather(index):
+      example = index.pop('example')
+      return {'image': tf.gather(self.images, example),
+              'label': tf.gather(self.labels, example), **index}
+
+    return indices.map(gather, num_parallel_calls=tf.data.AUTOTUNE,
+                       deterministic=True)
+
+  def explain(self, examples):
+    """None: all of them are there."""
+    del examples
 
 
-def load(name, split, data_dir=None):
-  """Decodes one split of a data set into memory.
+def load(name, split, reading=Reading(), image_size=0):
+  """Opens one split of a data set.
 
   Args:
     name: 'digits', or a TFDS name such as 'cifar10' or 'cifar10:3.0.2'.
     split: a split name or a TFDS slice of one, such as 'train[:90%]'.
-    data_dir: where the data set is prepared; None: TFDS's own default.
+    reading: Reading.
+    image_size: pixels a side that pictures are cropped and resized to; 0:
+      they all have one size.
 
   Returns:
-    InMemory.
+    InMemory or on_disk.OnDisk.
 
   Raises:
     UserError: the data set or split is unknown, not prepared, not one of
-      images with labels, empty, or has a corrupt record.
+      images with labels, empty, or cannot be read.
   """
-  with tf.device('CPU:0'):
-    images, labels, num_classes = (
-        _load_digits(split) if name == 'digits'
-        else _load_tfds(name, split, data_dir))
-    return InMemory(tf.constant(images), tf.constant(labels, tf.int32),
-                    num_classes)
+  if name == 'digits':
+    return _load_digits(split, image_size)
+  found = prepared.builder(name, reading.data_dir)
+  source = _open(found, name, split, reading, image_size)
+  decoded = source.size * np.prod(source.image_shape, dtype=np.int64)
+  if image_size or decoded > reading.memory_gib * 2**30:
+    return source
+  return _decoded(source) or source
 
 
-def channel_mean_and_stddev(images):
-  """Float32 [c], [c] over uint8 [size, h, w, c], from exact integer sums."""
-  counts = np.stack([
-      np.bincount(images[..., channel].ravel(), minlength=256)
-      for channel in range(images.shape[-1])])
-  values = np.arange(256)
-  total = counts.sum(1)
-  mean = counts @ values / total
-  variance = counts @ values**2 / total - mean**2
-  # A channel without variance (all black, say) must not divide by zero.
-  stddev = np.sqrt(np.maximum(variance, 1.0))
-  return mean.astype(np.float32), stddev.astype(np.float32)
+def pictures(source, most=None):
+  """The images of a source, or `most` of them evenly spaced.
+
+  Args:
+    source: InMemory or OnDisk.
+    most: int; read for OnDisk only.
+
+  Yields:
+    uint8 [any, h, w, c]. Pictures that are skipped as bad are left out.
+  """
+  if isinstance(source, InMemory):
+    yield source.images.numpy()
+    return
+  count = min(source.size, most or source.size)
+  examples = np.arange(count) * source.size // count
+  for batch in on_disk.read_examples(source, examples):
+    yield batch['image'][batch['weight'] > 0]
 
 
-def pixel_mean(images):
-  """Float32 [h, w, c] over uint8 [size, h, w, c]."""
-  return (images.sum(0, dtype=np.int64) / len(images)).astype(np.float32)
-
-
-def _load_digits(split):
+def _load_digits(split, image_size):
   """1,797 images 8x8x1 of 10 classes; every fifth is for the test."""
+  if image_size:
+    raise UserError(
+        f'config.data.image_size={image_size} crops and resizes pictures from '
+        'disk, and the embedded digits all have 8 x 8 pixels: give 0.')
   with np.load(_DIGITS) as archive:
     images, labels = archive['x'], archive['y']
   # 0..16 as stored; 0..255 like every other data set.
@@ -91,139 +126,75 @@ def _load_digits(split):
     raise UserError(
         f'Split {split!r} of digits does not exist: choose one of '
         f'{", ".join(parts)}.')
-  return images[parts[split]], labels[parts[split]], 10
+  return _in_memory(images[parts[split]], labels[parts[split]], 10)
 
 
-def _load_tfds(name, split, data_dir):
-  import tensorflow_datasets as tfds
-  builder = prepared_builder(name, data_dir)
-  features = builder.info.features
-  kinds = {'image': tfds.features.Image, 'label': tfds.features.ClassLabel}
-  if not all(key in features and isinstance(features[key], kind)
-             for key, kind in kinds.items()):
-    raise UserError(
-        f'Data set {name} has the features {", ".join(features)}: choose an '
-        'image-classification data set, one with an image and a label.')
-  _check_split(tfds, builder, name, split)
-  read_config = tfds.ReadConfig(
-      interleave_cycle_length=1, try_autocache=False)
-  dataset = builder.as_dataset(
-      split=split, shuffle_files=False, read_config=read_config)
-  images, labels = _decode(dataset, builder, name, split)
-  return images, labels, features['label'].num_classes
+def _in_memory(images, labels, num_classes):
+  with tf.device('CPU:0'):
+    return InMemory(tf.constant(images), tf.constant(labels, tf.int32),
+                    num_classes)
 
 
-def _decode(dataset, builder, name, split):
-  """uint8 [size, h, w, c] and int64 [size], read in file order."""
-  size = builder.info.splits[split].num_examples
-  folder = pathlib.Path(builder.data_dir)
-  height, width, _ = builder.info.features['image'].shape
-  images, labels, count = None, np.empty(size, np.int64), 0
+def _open(found, name, split, reading, image_size):
+  """OnDisk, after a look at its first examples."""
+  features = found.info.features
+  height, width, channels = features['image'].shape
+  channels = channels or 3
+  source = on_disk.OnDisk(
+      records.Records(
+          prepared.spans(found, name, split),
+          remedy=prepared.remedy(found, name), check_crc=reading.check_crc,
+          cache_folder=cache_folder.make('records')),
+      features['label'].num_classes,
+      decode.CenterCrop((image_size, image_size, channels)),
+      skip_bad_images=reading.skip_bad_images)
+  first = range(min(_LOOK_AT, source.size))
   try:
-    # Images of one known size are decoded a thousand a call; others singly,
-    # to find out whether they have one.
-    rows = 1000 if height and width else 1
-    for batch in dataset.batch(rows).prefetch(2).as_numpy_iterator():
-      if images is None:
-        images = np.empty((size, *batch['image'].shape[1:]), np.uint8)
-      if batch['image'].shape[1:] != images.shape[1:]:
-        raise UserError(
-            f'Images of {name} differ in size ({images.shape[1:]} and '
-            f'{batch["image"].shape[1:]}): choose a data set whose images are '
-            'all of one size, such as cifar10.')
-      stop = count + len(batch['label'])
-      images[count:stop], labels[count:stop] = batch['image'], batch['label']
-      count = stop
+    encoded, labels = source.fetch(tf.constant(list(first), tf.int64))
   except tf.errors.OpError as error:
-    raise UserError(
-        f'{_corrupt_file(builder, split)} is missing or corrupt after {count} '
-        'examples of '
-        f'split {split!r} ({error.message.splitlines()[0][:150]}): delete '
-        f'{folder} and prepare it again with '
-        f'{_prepare_command(name, folder.parents[1])}.') from error
-  if count != size:
-    raise UserError(
-        f'Split {split!r} of {name} has {count} examples where '
-        f'{folder} promises {size}: prepare it again with '
-        f'{_prepare_command(name, folder.parents[1])}.')
-  if labels.min() < 0:
+    raise source.explain(first) or error from error
+  if max(labels.numpy()) < 0:
     raise UserError(
         f'Split {split!r} of {name} has examples without a label: choose '
-        f'another of {", ".join(sorted(builder.info.splits))}.')
-  return images, labels
+        f'another of {", ".join(sorted(found.info.splits))}.')
+  if not image_size:
+    if not (height and width):
+      height, width = _common_size(source, encoded)
+    source.crop = decode.Whole((height, width, channels))
+  return source
 
 
-def prepared_builder(name, data_dir):
-  """The TFDS builder of a prepared data set; UserError says what is missing."""
-  import tensorflow_datasets as tfds  # Late: digits need none of its start-up.
-  data_dir = os.path.expanduser(data_dir or tfds.core.constants.DATA_DIR)
-  name_alone, _, version = name.partition(':')
-  there = pathlib.Path(data_dir, name_alone, version)
-  if version and (there / 'dataset_info.json').exists():
-    # Whatever version lies there can be read; TFDS's code knows its own alone.
-    return tfds.builder_from_directory(there)
-  try:
-    builder = tfds.builder(name, data_dir=data_dir)
-  except tfds.core.registered.DatasetNotFoundError as error:
-    guess = re.search(r'Did you mean: .*-> (\w+)', str(error))
-    hint = f' (did you mean {guess[1]}?)' if guess else ''
-    raise UserError(
-        f'Data set {name!r} is unknown{hint}: choose digits, or an image '
-        'data set of TFDS such as cifar10, or one prepared under '
-        f'--data_dir={data_dir}.') from error
-  except (ValueError, AssertionError) as error:
-    raise UserError(
-        f'Data set {name!r} cannot be opened under --data_dir={data_dir} '
-        f'({str(error).splitlines()[0]}; {_versions_sentence(name, data_dir)})'
-        ': give another --config.data.name.') from error
-  if not builder.is_prepared():
-    raise UserError(
-        f'Data set {name} {builder.version} is not prepared under '
-        f'--data_dir={data_dir} (looked for '
-        f'{os.path.join(builder.data_dir, "dataset_info.json")}; '
-        f'{_versions_sentence(name, data_dir)}): training never downloads; on '
-        f'a machine with internet run {_prepare_command(name, data_dir)}, or '
-        'use the embedded one with --config=digits_resnet8.')
-  return builder
-
-
-def _versions_sentence(name, data_dir):
-  folder = pathlib.Path(data_dir) / name.partition(':')[0]
-  found = sorted(p.parent.name for p in folder.glob('*/dataset_info.json'))
-  if not found:
-    return 'versions there: none'
-  return (f'versions there: {", ".join(found)}, usable as '
-          f'--config.data.name={name.partition(":")[0]}:{found[-1]}')
-
-
-def _prepare_command(name, data_dir):
-  return (f'`python -m pipelines.prepare --dataset={name} '
-          f'--data_dir={data_dir}`')
-
-
-def _check_split(tfds, builder, name, split):
-  """UserError unless TFDS understands `split` for this builder."""
-  try:
-    size = builder.info.splits[split].num_examples
-  except (KeyError, ValueError, AssertionError) as error:
-    raise UserError(
-        f'Split {split!r} of {name} does not exist: choose one of '
-        f'{", ".join(sorted(builder.info.splits))}, or a slice such as '
-        "'train[:90%]'.") from error
-  if not size:
-    raise UserError(
-        f'Split {split!r} of {name} is empty: choose a split or slice with at '
-        'least one example.')
-
-
-def _corrupt_file(builder, split):
-  """The first record file of the split that cannot be read to its end."""
-  files = builder.info.splits[split].filenames
-  for name in sorted(files):
-    path = os.path.join(builder.data_dir, name)
+def _common_size(source, encoded):
+  """(h, w) of some pictures; UserError if they differ. Bad ones do not count.
+  """
+  shapes = {}
+  for example, picture in enumerate(encoded):
     try:
-      for _ in tf.data.TFRecordDataset(path):
-        pass
+      shape = decode.whole(picture, source.image_shape[-1]).shape
     except tf.errors.OpError:
-      return path
-  return os.fspath(builder.data_dir)
+      continue
+    if shapes and shape not in shapes.values():
+      raise on_disk.differing_sizes(
+          source.records.name(example), shape, next(iter(shapes.values())))
+    shapes[example] = shape
+  if not shapes:
+    raise source.explain([0])
+  return tuple(next(iter(shapes.values()))[:2])
+
+
+def _decoded(source):
+  """InMemory of all of OnDisk; None if a picture is to be skipped as bad."""
+  images = np.empty((source.size, *source.image_shape), np.uint8)
+  labels = np.empty(source.size, np.int32)
+  done = 0
+  for batch in on_disk.read_examples(source, np.arange(source.size)):
+    if not batch['weight'].all():
+      return None
+    stop = done + len(batch['label'])
+    images[done:stop], labels[done:stop] = batch['image'], batch['label']
+    done = stop
+  if len(np.unique(labels)) == 1:
+    command_line.warn(
+        f'all {source.size} examples have the label {labels[0]}: a network '
+        'that always answers so is right, and nothing is learned.')
+  return _in_memory(images, labels, source.num_classes)

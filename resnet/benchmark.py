@@ -27,6 +27,8 @@ from configs import command_line
 from configs import recipes
 from configs import schema
 from pipelines import augment
+from pipelines import batches
+from pipelines import reading_flags
 from pipelines import sources
 from resnet import execution_flags
 from resnet import loop
@@ -37,8 +39,9 @@ from resnet import trainer
 
 def parse(argv):
   """Defines and reads the flags: (Config, recipe's name, other arguments)."""
-  execution_flags.define()
-  flags.adopt_module_key_flags(execution_flags)
+  for shared in (execution_flags, reading_flags):
+    shared.define()
+    flags.adopt_module_key_flags(shared)
   flags.DEFINE_integer('rounds', 8, 'Pairs of blocks that are timed.',
                        lower_bound=1)
   flags.DEFINE_float('block_secs', 8.0, 'Seconds of a block at least.',
@@ -54,10 +57,10 @@ def main(parsed):
   values = flags.FLAGS
   config.train_epochs, config.train_steps = 0.0, 10**9
   strategy = execution_flags.make_strategy()
-  blocks = Blocks(config, plain_step(config, strategy, values.data_dir,
-                                     values.jit),
+  reading = reading_flags.get()
+  blocks = Blocks(config, plain_step(config, strategy, reading, values.jit),
                   values.rounds, values.block_secs)
-  options = loop.Options(data_dir=values.data_dir, jit=values.jit)
+  options = loop.Options(reading, jit=values.jit)
   with (tempfile.TemporaryDirectory() as folder,
         contextlib.redirect_stderr(io.StringIO())):
     loop.train_and_evaluate(config, strategy, f'{folder}/run', options,
@@ -74,7 +77,7 @@ def main(parsed):
   print(f'  {"ratio, pair by pair":24} {statistics.median(ratios):8.3f} '
         f'[{min(ratios):.3f}, {max(ratios):.3f}]')
   if values.startup:
-    _print_startup(config, values.data_dir)
+    _print_startup(config, reading)
   return command_line.DONE
 
 
@@ -109,31 +112,31 @@ class Blocks:
     self._first_step, self._started = step, time.perf_counter()
 
 
-def plain_step(config, strategy, data_dir, jit):
+def plain_step(config, strategy, reading, jit):
   """The least that trains this network: -> None, waits for the device.
 
   On several replicas it is the same step in strategy.run, without XLA, which
   cannot compile Keras's optimisers there.
   """
-  source = sources.load(config.data.name, config.data.train_split, data_dir)
+  source = sources.load(config.data.name, config.data.train_split, reading,
+                        config.data.image_size)
   replicas = strategy.num_replicas_in_sync
   replica_batch = strategy_lib.replica_batch(config.global_batch, replicas)
-  images, labels = source.read(tf.range(replica_batch))
+  batch = next(iter(batches.evaluate(source, replica_batch=replica_batch)))
   with strategy.scope():
     model, state = trainer.build(config, strategy, source)
-    images = augment.standardize(images, state.mean, state.stddev)
+    images = augment.standardize(batch['image'], state.mean, state.stddev)
     optimizer = keras.optimizers.SGD(
         config.schedule.peak * 1e-3, config.optimizer.momentum,
         nesterov=config.optimizer.nesterov)
     optimizer.build(model.trainable_variables)
-  offered = {'image': images,
-             'position': tf.range(replica_batch, dtype=tf.int64)}
+  offered = {'image': images, 'position': batch['position']}
   inputs = {name: offered[name] for name in model.input}
 
   def step():
     with tf.GradientTape() as tape:
       loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(
-          labels, model(inputs, training=True)))
+          batch['label'], model(inputs, training=True)))
     optimizer.apply_gradients(zip(
         tape.gradient(loss, model.trainable_variables),
         model.trainable_variables))
@@ -147,18 +150,18 @@ def plain_step(config, strategy, data_dir, jit):
   return lambda: compiled().numpy()
 
 
-def _print_startup(config, data_dir):
+def _print_startup(config, reading):
   print('start-up, seconds from process start to the end of the first step:')
   config.train_steps = 1
   with tempfile.TemporaryDirectory() as folder:
     folder = pathlib.Path(folder)
     for name, jit in (('without XLA', 'false'), ('with XLA', 'true'),
                       ('with XLA, compiled before', 'true')):
-      secs = _startup_secs(config, data_dir, jit, folder)
+      secs = _startup_secs(config, reading, jit, folder)
       print(f'  {name:26} {secs:6.1f}')
 
 
-def _startup_secs(config, data_dir, jit, folder):
+def _startup_secs(config, reading, jit, folder):
   recipe = folder / 'recipe.py'
   values = json.dumps(schema.to_dict(config))
   recipe.write_text(
@@ -167,7 +170,9 @@ def _startup_secs(config, data_dir, jit, folder):
   with tempfile.TemporaryDirectory() as workdir:
     command = [sys.executable, '-m', 'resnet.train', f'--config={recipe}',
                f'--jit={jit}', f'--workdir={workdir}/run',
-               *([f'--data_dir={data_dir}'] if data_dir else [])]
+               f'--memory_gib={reading.memory_gib}',
+               *([f'--data_dir={reading.data_dir}'] if reading.data_dir
+                 else [])]
     environment = {key: value for key, value in os.environ.items()
                    if key != 'TF_XLA_FLAGS'}
     environment['XDG_CACHE_HOME'] = str(folder)

@@ -8,6 +8,7 @@ from absl import flags
 
 from configs import command_line
 from configs.errors import UserError
+from pipelines import reading_flags
 from pipelines import sources
 from resnet import checkpoint
 from resnet import execution_flags
@@ -19,8 +20,9 @@ from resnet import trainer
 
 def parse(argv):
   """Defines and reads the flags; returns the other arguments."""
-  execution_flags.define()
-  flags.adopt_module_key_flags(execution_flags)
+  for shared in (execution_flags, reading_flags):
+    shared.define()
+    flags.adopt_module_key_flags(shared)
   flags.DEFINE_string('workdir', None, 'The folder of the run.')
   flags.DEFINE_string('checkpoint', 'latest', 'latest, best, or the step of a '
                       'checkpoint.')
@@ -40,7 +42,8 @@ def main(others):
   step = _step(values.checkpoint, workdir)
   strategy = execution_flags.make_strategy()
   split = values.split or config.data.eval_split
-  source = sources.load(config.data.name, split, values.data_dir)
+  source = sources.load(config.data.name, split, reading_flags.get(),
+                        config.data.image_size)
   # What standardises the input is in the checkpoint, as trained with.
   model, state = trainer.build(config, strategy, source)
   folder = workdir / run_folder.CHECKPOINTS

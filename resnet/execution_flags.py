@@ -12,8 +12,6 @@ def define():
                     'CPU:0; none: all GPUs, or the CPU.')
   flags.DEFINE_integer('virtual_devices', 0, 'Splits the CPU into so many '
                        'devices, to try a strategy without GPUs; 0: off.')
-  flags.DEFINE_string('data_dir', None, 'Where TFDS data sets are prepared; '
-                      "none: TFDS's default, ~/tensorflow_datasets.")
   flags.DEFINE_enum('jit', 'auto', ['auto', 'true', 'false'],
                     'XLA; auto: on GPUs.')
   flags.DEFINE_bool('deterministic', False, 'Deterministic operations on GPUs: '

@@ -25,7 +25,7 @@ from resnet import trainer
 
 class Options(NamedTuple):
   """How a run executes; none of it changes what is trained."""
-  data_dir: str | None = None
+  reading: sources.Reading = sources.Reading()
   jit: str = 'auto'
   log_every_steps: int = 100
   eval_every_epochs: float = 1.0
@@ -64,10 +64,11 @@ def train_and_evaluate(config, strategy, workdir, options,
 
   # Build, and go on from the newest checkpoint.
   with watch.activity('start_up'):
-    train_source = sources.load(
-        config.data.name, config.data.train_split, options.data_dir)
-    eval_source = sources.load(
-        config.data.name, config.data.eval_split, options.data_dir)
+    open_split = functools.partial(
+        sources.load, config.data.name, reading=options.reading,
+        image_size=config.data.image_size)
+    train_source = open_split(config.data.train_split)
+    eval_source = open_split(config.data.eval_split)
     total_steps = plan.total_steps(config, train_source.size)
     model, state = trainer.build(config, strategy, train_source)
     checkpoints = checkpoint.Checkpoints(
@@ -88,17 +89,22 @@ def train_and_evaluate(config, strategy, workdir, options,
   epoch = functools.partial(
       plan.epoch, config=config, train_size=train_source.size)
   stop, saved_at, lap_step = False, time.monotonic(), step
+  warned = False
 
   while True:
     last = step == total_steps
 
     if (logs.due(step) or last) and not written.has('train', step):
       written.write('train', step, {
-          **train.means(), 'learning_rate': train.learning_rate(step - 1),
-          'epoch': epoch(step),
+          **_means(train, config, step - written.last_step('train')),
+          'learning_rate': train.learning_rate(step - 1), 'epoch': epoch(step),
           **_speed(config, watch.lap(), step - lap_step)})
       train.reset_means()
       lap_step = step
+      warning = report.input_wait_text(written.of('train'))
+      if warning and not warned:
+        bar.say(warning)
+        warned = True
 
     new_best = False
     if (evals.due(step) or last) and not written.has('eval', step) and not stop:
@@ -157,6 +163,13 @@ def _events(config, options, train_size):
     evals = plan.every_steps(options.eval_every_steps)
   return (plan.every_steps(options.log_every_steps), evals,
           plan.every_steps(options.save_every_steps))
+
+
+def _means(train, config, steps):
+  """Means over the last `steps` updates, and how many images had no part."""
+  means = train.means()
+  skipped = steps * config.global_batch - means.pop('images')
+  return {**means, 'skipped_images': skipped} if skipped else means
 
 
 def _speed(config, lap, steps):

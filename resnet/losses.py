@@ -1,26 +1,37 @@
-"""Loss and correctness of each example, from logits."""
+"""Targets, loss and correctness of each example."""
 import tensorflow as tf
 
 
-def cross_entropy(logits, labels, label_smoothing=0.0):
-  """Softmax cross-entropy of each example.
+def targets_of(labels, classes, label_smoothing=0.0):
+  """The distribution over classes that each example should have.
 
   Label smoothing (Szegedy et al. 2016, arXiv:1512.00567, section 7) spreads
-  `label_smoothing` of the target evenly over all classes.
+  `label_smoothing` of it evenly over all classes.
+
+  Args:
+    labels: int32 [b].
+    classes: Python int.
+    label_smoothing: Python float in [0, 1).
+
+  Returns:
+    float32 [b, classes], each row adds up to 1.
+  """
+  return tf.one_hot(
+      labels, classes, 1 - label_smoothing + label_smoothing / classes,
+      label_smoothing / classes)
+
+
+def cross_entropy(logits, target):
+  """Softmax cross-entropy of each example.
 
   Args:
     logits: float32 [b, classes].
-    labels: int32 [b].
-    label_smoothing: Python float in [0, 1).
+    target: float32 [b, classes].
 
   Returns:
     float32 [b], nats.
   """
-  classes = logits.shape[-1]
-  targets = tf.one_hot(
-      labels, classes, 1 - label_smoothing + label_smoothing / classes,
-      label_smoothing / classes)
-  return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+  return tf.nn.softmax_cross_entropy_with_logits(target, logits)
 
 
 def in_top(logits, labels, k):

@@ -39,7 +39,7 @@ SHORTCUTS = ('A', 'B', 'none')
 
 def build(*, image_shape, num_classes, family, depth, version, block, stem,
           width, shortcut, zero_init_last_gamma, sync_batch_norm,
-          batch_norm_momentum, batch_norm_epsilon, dtype):
+          batch_norm_momentum, batch_norm_epsilon, dtype, any_size=False):
   """Builds a residual network with fresh weights.
 
   Args:
@@ -63,6 +63,7 @@ def build(*, image_shape, num_classes, family, depth, version, block, stem,
     batch_norm_momentum: weight of the old value in the moving statistics.
     batch_norm_epsilon: added to variances.
     dtype: Keras dtype policy of every layer but the last, which is float32.
+    any_size: whether h and w may be others too, from image_shape's upwards.
 
   Returns:
     Keras functional model, {'image': float32 [b, h, w, c], standardised} ->
@@ -85,6 +86,8 @@ def build(*, image_shape, num_classes, family, depth, version, block, stem,
       version=version, shortcut=shortcut, zero_last_gamma=zero_init_last_gamma,
       sync=sync_batch_norm, momentum=batch_norm_momentum,
       epsilon=batch_norm_epsilon, dtype=dtype)
+  if any_size:
+    image_shape = (None, None, image_shape[-1])
   image = keras.Input(image_shape, dtype='float32', name='image')
   x = layers.stem(image, stem, width)
   for stage, blocks in enumerate(stage_blocks, 1):

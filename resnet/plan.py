@@ -38,6 +38,22 @@ def warmup_steps(config, train_size):
   return math.ceil(_steps(config.schedule.warmup_epochs, config, train_size))
 
 
+def phase(step, sizes, total):
+  """The image size at a step when each of `sizes` has an equal part of the run.
+
+  Args:
+    step: int in [0, total).
+    sizes: tuple, not empty.
+    total: int, updates of the run.
+
+  Returns:
+    (size, step before which it ends).
+  """
+  ends = [math.ceil(fractions.Fraction(total * i, len(sizes)))
+          for i in range(1, len(sizes) + 1)]
+  return next((size, end) for size, end in zip(sizes, ends) if step < end)
+
+
 def epoch(step, config, train_size):
   """Passes over the training split after `step` updates, a float."""
   return step * config.global_batch / train_size

@@ -6,6 +6,9 @@ from resnet import progress
 from resnet import summaries
 
 
+_WAITS, _WAIT_FRACTION = 3, 0.1  # Log points, and share of their time.
+
+
 def start_text(config, strategy, step, total_steps, path):
   """One line: what is trained on what, and from where."""
   devices = strategy.extended.worker_devices
@@ -23,8 +26,31 @@ def values_text(values):
   """An evaluation in a line."""
   top5 = (f', top-5 {values["top5_accuracy"]:.4f}'
           if 'top5_accuracy' in values else '')
+  skipped = (f', {values["skipped_images"]} skipped as bad'
+             if 'skipped_images' in values else '')
   return (f'accuracy {values["accuracy"]:.4f}{top5}, loss '
-          f'{values["loss"]:.4f}, {values["examples"]} examples counted')
+          f'{values["loss"]:.4f}, {values["examples"]} examples counted'
+          f'{skipped}')
+
+
+def input_wait_text(records):
+  """A warning once the input has held up the devices for some log points.
+
+  Args:
+    records: of the training split, oldest first; see summaries.
+
+  Returns:
+    str, or None while there is nothing to say.
+  """
+  waits = [r.get('input_wait_fraction', 0.0) for r in records[-_WAITS:]]
+  if len(waits) < _WAITS or min(waits) <= _WAIT_FRACTION:
+    return None
+  return (
+      f'warning: at least {min(waits):.0%} of the time at each of the last '
+      f'{_WAITS} log points went to waiting for input: the host prepares '
+      'images more slowly than the devices train on them; `python -m '
+      'pipelines.benchmark`, with the same --config and --data_dir, tells which '
+      'stage costs what and how many cores it takes.')
 
 
 def summary(written, watch):

@@ -28,11 +28,13 @@ def forward_backward(params, statistics, mean, stddev, loss_scale, batch, *,
     mean: float32 [c] or [h, w, c].
     stddev: float32 [c].
     loss_scale: float32 scalar.
-    batch: 'image' uint8 [b, h, w, c], 'label' int32 [b], 'position' int64 [b].
+    batch: 'image' uint8 [b, h, w, c], 'label' int32 [b], 'position' int64 [b],
+      'weight' float32 [b], 0 for an image that does not count.
     model: Keras model, its inputs are 'image' and, if it draws random numbers,
       'position'; logits float32 [b, classes].
-    augment: (images uint8, positions) -> images uint8.
-    standardize: (images uint8, mean, stddev) -> float32.
+    augment: (images uint8, targets float32 [b, classes], positions, mean) ->
+      (images uint8 or float32 in 0..255, targets).
+    standardize: (images, mean, stddev) -> float32.
     label_smoothing: Python float.
     global_batch: Python int; the replicas' gradients add up to that of the
       mean loss over it.
@@ -41,18 +43,22 @@ def forward_backward(params, statistics, mean, stddev, loss_scale, batch, *,
     gradients, a list like params, times loss_scale; statistics, updated by
     this replica's images; float32 [loss_sum in nats, correct, count].
   """
-  images = augment(batch['image'], batch['position'])
+  target = losses.targets_of(
+      batch['label'], model.output_shape[-1], label_smoothing)
+  images, target = augment(batch['image'], target, batch['position'], mean)
   images = standardize(images, mean, stddev)
   with tf.GradientTape(watch_accessed_variables=False) as tape:
     tape.watch(params)
     logits, statistics = model.stateless_call(
         params, statistics, _inputs(model, images, batch), training=True)
     loss_sum = tf.reduce_sum(
-        losses.cross_entropy(logits, batch['label'], label_smoothing))
+        losses.cross_entropy(logits, target) * batch['weight'])
     scaled_loss = loss_sum / global_batch * loss_scale
   gradients = tape.gradient(scaled_loss, params)
-  correct = tf.reduce_sum(losses.in_top(logits, batch['label'], 1))
-  count = tf.constant(images.shape[0], tf.float32)
+  # Of a mixed image, the label with the larger share is the answer.
+  answer = tf.argmax(target, 1, tf.int32)
+  correct = tf.reduce_sum(losses.in_top(logits, answer, 1) * batch['weight'])
+  count = tf.reduce_sum(batch['weight'])
   return gradients, statistics, tf.stack([loss_sum, correct, count])
 
 
@@ -157,7 +163,8 @@ def evaluate(params, statistics, mean, stddev, batch, *, model, standardize):
   logits, _ = model.stateless_call(
       params, statistics, _inputs(model, images, batch), training=False)
   label, weight = batch['label'], batch['weight']
-  per_example = [losses.cross_entropy(logits, label),
+  target = losses.targets_of(label, logits.shape[-1])
+  per_example = [losses.cross_entropy(logits, target),
                  losses.in_top(logits, label, 1),
                  losses.in_top(logits, label, 5), tf.ones_like(weight)]
   # where, not a product: padding must not turn nan into the sum.

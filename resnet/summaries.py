@@ -61,6 +61,10 @@ class Summaries:
     return any(r['split'] == split and r['step'] == step
                for r in reversed(self.records))
 
+  def last_step(self, split):
+    """The newest step written for a split; 0 if there is none."""
+    return max((r['step'] for r in self.of(split)), default=0)
+
   def of(self, split):
     """The records of a split, oldest first."""
     return [r for r in self.records if r['split'] == split]

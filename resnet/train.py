@@ -10,6 +10,7 @@ from absl import flags
 
 from configs import command_line
 from configs import recipes
+from pipelines import reading_flags
 from resnet import execution_flags
 from resnet import loop
 from resnet import stop_signals
@@ -19,8 +20,9 @@ _DEFAULTS = loop.Options()
 
 def parse(argv):
   """Defines and reads the flags: (Config, recipe's name, other arguments)."""
-  execution_flags.define()
-  flags.adopt_module_key_flags(execution_flags)
+  for shared in (execution_flags, reading_flags):
+    shared.define()
+    flags.adopt_module_key_flags(shared)
   flags.DEFINE_string('workdir', None, 'The run folder; none: '
                       'runs/<recipe>.')
   flags.DEFINE_integer('steps_per_call', _DEFAULTS.steps_per_call, 'Updates a '
@@ -52,8 +54,8 @@ def main(parsed):
   workdir = pathlib.Path(values.workdir or f'runs/{recipe}').expanduser()
   strategy = execution_flags.make_strategy()
   stop_signals.install()
-  options = loop.Options(
-      **{name: values[name].value for name in loop.Options._fields})
+  options = loop.Options(reading_flags.get(), **{
+      name: values[name].value for name in loop.Options._fields[1:]})
   return loop.train_and_evaluate(
       config, strategy, workdir, options,
       stop_requested=lambda _: stop_signals.requested())

@@ -2,6 +2,7 @@
 
 The only file in which `pipelines` and the model meet.
 """
+import contextlib
 import dataclasses
 import functools
 import time
@@ -15,6 +16,9 @@ from configs import host_memory
 from configs.errors import UserError
 from pipelines import augment
 from pipelines import batches
+from pipelines import decode
+from pipelines import pixel_statistics
+from pipelines import salts
 from pipelines import sources
 from pipelines import threefry
 from resnet import classics
@@ -33,7 +37,7 @@ class Call(NamedTuple):
   """What one host call to Train did."""
   step: int  # Updates done, all in all.
   stop: bool  # Whether some process was asked to stop.
-  images: int
+  images: int  # Without those skipped as bad.
   loss: float  # Mean over these images, nats.
   accuracy: float
   seconds: float
@@ -53,7 +57,7 @@ def build(config, strategy, train_source):
     (Keras model, state.State).
   """
   keras.utils.set_random_seed(config.seed)
-  mean, stddev = _mean_and_stddev(config.data, train_source)
+  mean, stddev = pixel_statistics.mean_and_stddev(config.data, train_source)
   with strategy.scope():
     model = _build_model(config, train_source)
     state = state_lib.create(
@@ -69,13 +73,11 @@ class Train:
                first_step):
     """Args: see build; jit 'auto', 'true' or 'false'; first_step int."""
     self._config, self._strategy, self._state = config, strategy, state
+    self._source = source
     self._total_steps = plan.total_steps(config, source.size)
     self._warmup_steps = plan.warmup_steps(config, source.size)
-    strategy_lib.replica_batch(
-        config.global_batch, strategy.num_replicas_in_sync)
-    self._iterator = iter(_distribute(strategy, functools.partial(
-        batches.train, source, seed=config.seed, first_step=first_step,
-        last_step=self._total_steps, global_batch=config.global_batch)))
+    _check_batch(config, strategy.num_replicas_in_sync)
+    self._stream_end = first_step
     self._run = self._make_run(model, _compiler(config, strategy, jit))
     self.steps_per_call = 1
 
@@ -91,12 +93,16 @@ class Train:
     Returns:
       Call.
     """
+    if step == self._stream_end and step < self._total_steps:
+      self._open_stream(step)
+    last = min(step + most, self._stream_end)
     host_memory.keep_freed()
     started = time.monotonic()
-    new_step, totals, input_secs = self._run(
-        self._iterator, tf.constant(step, tf.int64),
-        tf.constant(step + most, tf.int64), tf.constant(float(bool(stop))))
-    stop_sum, loss_sum, correct, count = totals.numpy()  # Waits for the device.
+    with _explained(self._source, lambda: self._examples(step, last)):
+      new_step, totals, input_secs = self._run(
+          self._iterator, tf.constant(step, tf.int64),
+          tf.constant(last, tf.int64), tf.constant(float(bool(stop))))
+      stop_sum, loss_sum, correct, count = totals.numpy()  # Waits for devices.
     seconds = time.monotonic() - started
     done = int(new_step) - step
     self.steps_per_call = plan.steps_of_next_call(done, seconds)
@@ -104,9 +110,11 @@ class Train:
                 correct / count, seconds, float(input_secs))
 
   def means(self):
-    """{'loss', 'accuracy'} over the images since the last reset_means."""
+    """{'loss', 'accuracy', 'images'} of the images since the last reset_means.
+    """
     loss_sum, correct, count = self._state.sums.numpy()
-    return {'loss': float(loss_sum / count), 'accuracy': float(correct / count)}
+    return {'loss': float(loss_sum / count),
+            'accuracy': float(correct / count), 'images': int(count)}
 
   def reset_means(self):
     self._state.sums.assign(tf.zeros([3]))
@@ -121,6 +129,29 @@ class Train:
         tf.constant(step, tf.int64), self._config.schedule,
         total_steps=self._total_steps, warmup_steps=self._warmup_steps))
 
+  def _open_stream(self, step):
+    """Makes the iterator that gives batches from `step` on, of one size."""
+    config = self._config
+    crop, self._stream_end = None, self._total_steps
+    if config.data.image_size:
+      sizes = config.augment.sizes or (config.data.image_size,)
+      size, self._stream_end = plan.phase(step, sizes, self._total_steps)
+      crop = decode.RandomCrop(
+          (size, size, self._source.image_shape[-1]), config.seed,
+          config.augment.smallest_crop)
+    self._iterator = iter(_distribute(self._strategy, functools.partial(
+        batches.train, self._source, seed=config.seed, first_step=step,
+        last_step=self._stream_end, global_batch=config.global_batch,
+        repeats=config.augment.repeats, crop=crop)))
+
+  def _examples(self, step, last):
+    """The examples of some global batches, int64 array."""
+    n = self._config.global_batch
+    return batches.train_examples(
+        tf.range(step * n, last * n, dtype=tf.int64), size=self._source.size,
+        seed=self._config.seed, global_batch=n,
+        repeats=self._config.augment.repeats).numpy()
+
   def _make_run(self, model, compiled):
     """The tf.function of several updates in a row."""
     config, strategy = self._config, self._strategy
@@ -129,8 +160,7 @@ class Train:
         forward_backward=compiled(functools.partial(
             steps.forward_backward, model=model,
             augment=functools.partial(
-                augment.crop_and_flip, seed=config.seed,
-                padding=config.augment.crop_padding, flip=config.augment.flip),
+                augment.apply, seed=config.seed, config=config.augment),
             standardize=augment.standardize,
             label_smoothing=config.label_smoothing,
             global_batch=config.global_batch)),
@@ -167,7 +197,7 @@ class Evaluate:
     replicas = strategy.num_replicas_in_sync
     replica_batch = -(-config.eval_batch // replicas)
     self._steps = batches.eval_steps(source.size, replica_batch, replicas)
-    self._classes = source.num_classes
+    self._source, self._batch = source, replica_batch * replicas
     self._dataset = _distribute(strategy, functools.partial(
         batches.evaluate, source, replica_batch=replica_batch))
     self._run = _make_eval_run(strategy, functools.partial(
@@ -180,23 +210,32 @@ class Evaluate:
 
     Returns:
       {'loss' (nats), 'accuracy', 'top5_accuracy' (with more than 5 classes),
-      'examples' (how many were counted)}; None if a process was to stop.
+      'examples' (how many were counted), 'skipped_images' (as bad, if any)};
+      None if a process was to stop.
     """
     iterator, totals, step, most = iter(self._dataset), tf.zeros([5]), 0, 1
     host_memory.keep_freed()
     while step < self._steps:
       started = time.monotonic()
       last = min(step + most, self._steps)
-      totals = self._run(iterator, tf.constant(step), tf.constant(last), totals,
-                         tf.constant(float(bool(stop_requested()))))
-      if totals[0] > 0:  # Waits for the device.
+      with _explained(self._source, lambda: range(
+          step * self._batch, min(last * self._batch, self._source.size))):
+        totals = self._run(
+            iterator, tf.constant(step), tf.constant(last), totals,
+            tf.constant(float(bool(stop_requested()))))
+        stop = totals[0].numpy()  # Waits for the devices.
+      if stop:
         return None
       most = plan.steps_of_next_call(last - step, time.monotonic() - started)
       step = last
     _, loss_sum, correct, top5, count = totals.numpy().tolist()
+    if not count:  # All of them were skipped: say what is wrong with the first.
+      raise self._source.explain([0])
     values = {'loss': loss_sum / count, 'accuracy': correct / count,
               'top5_accuracy': top5 / count, 'examples': int(count)}
-    if self._classes <= 5:
+    if count < self._source.size:
+      values['skipped_images'] = self._source.size - int(count)
+    if self._source.num_classes <= 5:
       del values['top5_accuracy']
     return values
 
@@ -212,6 +251,34 @@ def _make_eval_run(strategy, replica_step):
     return totals
 
   return run
+
+
+@contextlib.contextmanager
+def _explained(source, examples):
+  """Turns TensorFlow's error for input that cannot be read into a UserError.
+
+  Args:
+    source: see sources.py.
+    examples: -> those that may have been read meanwhile; asked after an error.
+  """
+  try:
+    yield
+  except tf.errors.OpError as error:
+    explanation = source.explain(examples())
+    if explanation:
+      raise explanation from error
+    raise
+
+
+def _check_batch(config, replicas):
+  """UserError unless replicas can share the global batch, and pair in it."""
+  replica_batch = strategy_lib.replica_batch(config.global_batch, replicas)
+  mixed = config.augment.mixup or config.augment.cutmix
+  if mixed and replica_batch % 2:
+    raise UserError(
+        f'config.global_batch={config.global_batch} gives each of {replicas} '
+        f'replicas {replica_batch} images, and mixup and cutmix mix them in '
+        f'pairs: give a multiple of {2 * replicas}.')
 
 
 def _distribute(strategy, make_dataset):
@@ -249,31 +316,21 @@ def _build_model(config, source):
   shared = {'image_shape': source.image_shape,
             'num_classes': source.num_classes,
             'dtype': _DTYPES[config.precision]}
+  sizes = config.augment.sizes
   if name == 'resnet':
-    return resnet_model.build(**fields, **shared)
+    if sizes:
+      smallest = min(*sizes, config.data.image_size)
+      shared['image_shape'] = (smallest, smallest, source.image_shape[-1])
+    return resnet_model.build(**fields, **shared, any_size=bool(sizes))
+  if sizes:
+    raise UserError(
+        f'config.augment.sizes={sizes} needs a network for images of any size, '
+        f'and config.model.name={name} is for one: set sizes to (), or give '
+        'config.model.name=resnet.')
   return classics.build(
       name, **shared,
       sync_batch_norm=config.model.sync_batch_norm,
       batch_norm_momentum=config.model.batch_norm_momentum,
       batch_norm_epsilon=config.model.batch_norm_epsilon,
       draw_uniform=lambda position, salt, shape: threefry.uniform(
-          config.seed, position, augment.DROPOUT + salt, shape))
-
-
-def _mean_and_stddev(data, source):
-  """float32 [c] or [h, w, c], and [c]: given, or measured on the split."""
-  channels = source.image_shape[-1]
-  for name in ('mean', 'stddev'):
-    given = getattr(data, name)
-    if given and len(given) != channels:
-      raise UserError(
-          f'config.data.{name}={given} has {len(given)} values and the images '
-          f'of {data.name} have {channels} channels: give one a channel, or '
-          'none to have them measured.')
-  images = source.images.numpy()
-  mean, stddev = sources.channel_mean_and_stddev(images)
-  if data.center == 'pixel':
-    mean = sources.pixel_mean(images)
-  mean = np.asarray(data.mean, np.float32) if data.mean else mean
-  stddev = np.asarray(data.stddev, np.float32) if data.stddev else stddev
-  return mean, stddev
+          config.seed, position, salts.DROPOUT + salt, shape))

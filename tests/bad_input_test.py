@@ -1,4 +1,5 @@
 """What a user gets wrong ends with one sentence, exit code 2, nothing lost."""
+import functools
 import json
 import os
 import pathlib
@@ -68,10 +69,13 @@ def run_folder(tmp_path_factory):
      ['8 x 8 pixels are too small', 'at least 16 x 16']),
     ('--config.model.name=vgg16', ['too small for vgg16', '32 x 32']),
     ('--config.data.mean=1,2,3', ['3 values', '1 channels']),
+    ('--config.data.image_size=16', ['image_size=16', '8 x 8', 'give 0']),
+    ('--config.augment.mixup=0.2 --config.global_batch=9',
+     ['9 images', 'in pairs', 'a multiple of 2']),
 ])
 def test_flags(tmp_path, flag, words):
   line = _refused('resnet.train', *_SHORT, f'--workdir={tmp_path}/run',
-                  f'--data_dir={tmp_path}/data', flag)
+                  f'--data_dir={tmp_path}/data', *flag.split())
   for word in words:
     assert word in line
   # Nothing is left that would stand in the way of the corrected command.
@@ -159,6 +163,64 @@ def test_corrupt_record(tmp_path):
       'resnet.train', *_SHORT, f'--workdir={tmp_path}/run',
       '--config.data.name=tiny_pictures', f'--data_dir={tmp_path}')
   assert os.fspath(file) in line and 'prepare it again' in line
+
+
+_PHOTOS = (
+    '--config=imagenet_resnet50', '--config.data.name=photos',
+    '--config.data.eval_split=test', '--config.data.image_size=32',
+    '--config.model.depth=18', '--config.model.version=v1', *_SHORT,
+    '--config.global_batch=24', '--config.schedule.warmup_epochs=0')
+
+
+def test_a_picture_that_cannot_be_decoded(tmp_path):
+  tiny_dataset.prepare_photos(tmp_path, bad=('0/12.jpg', '1/5.jpg'))
+  flags = (*_PHOTOS, f'--data_dir={tmp_path}', f'--workdir={tmp_path}/run')
+  line = _refused('resnet.train', *flags)
+  assert 'photos-train.tfrecord-00000-of-00001__' in line
+  assert 'is not a picture that can be decoded' in line
+  # The same command, if they are to be left out: 22 of 24 in each epoch.
+  result = processes.run('resnet.train', *flags, '--skip_bad_images')
+  assert result.code == 0, result.err
+  *_, train, evaluation = [
+      json.loads(text) for text in
+      (tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines()]
+  assert (train['split'], train['skipped_images']) == ('train', 2 * 2)
+  # The first eleven of class 0 are those of the test split: all are good.
+  assert evaluation['examples'] == 11 and 'skipped_images' not in evaluation
+  again = processes.run('resnet.evaluate', '--skip_bad_images', '--split=train',
+                        f'--workdir={tmp_path}/run', f'--data_dir={tmp_path}')
+  assert '22 examples counted, 2 skipped as bad' in again.out
+
+
+def test_a_missing_shard(tmp_path):
+  folder = pathlib.Path(tiny_dataset.prepare_photos(tmp_path))
+  file, = folder.glob('*train*')
+  file.rename(tmp_path / 'elsewhere')
+  line = _refused('resnet.train', *_PHOTOS, f'--data_dir={tmp_path}',
+                  f'--workdir={tmp_path}/run')
+  assert f'{file} cannot be read (No such file or directory)' in line
+  assert f'delete {folder} and prepare it again' in line
+
+
+def _overwrite(folder, done):
+  """Between calls: after one update the records are other ones."""
+  if done == 1:
+    file, = pathlib.Path(folder).glob('*train*')
+    file.write_bytes(bytes(file.stat().st_size))
+
+
+def test_files_that_are_overwritten_while_training(tmp_path):
+  folder = tiny_dataset.prepare_photos(tmp_path)
+  result = processes.run(
+      'resnet.train', *_PHOTOS, '--config.train_steps=40',
+      '--steps_per_call=1', f'--data_dir={tmp_path}',
+      f'--workdir={tmp_path}/run',
+      between_calls=functools.partial(_overwrite, folder))
+  assert result.code == 2, result.err
+  line = result.err.strip().splitlines()[-1]
+  assert 'photos-train.tfrecord-00000-of-00001 was changed while' in line
+  # What was trained before is kept.
+  assert list((tmp_path / 'run' / 'checkpoints').glob('ckpt-*.index'))
 
 
 @pytest.mark.parametrize('factor, end', [

@@ -8,10 +8,11 @@ import tensorflow as tf
 from resnet import losses
 
 
-def _cross_entropy(logits, labels, **kwargs):
+def _cross_entropy(logits, labels, label_smoothing=0.0):
   logits = tf.constant(logits, tf.float32)
-  return losses.cross_entropy(
-      logits, tf.constant(labels, tf.int32), **kwargs).numpy()
+  target = losses.targets_of(
+      tf.constant(labels, tf.int32), logits.shape[-1], label_smoothing)
+  return losses.cross_entropy(logits, target).numpy()
 
 
 def _in_top(logits, labels, k):

@@ -49,3 +49,14 @@ def test_replicas_share_the_positions_of_the_global_batch(replicas):
       for r in range(replicas)]
   np.testing.assert_array_equal(np.concatenate(shares), np.arange(56, 64))
   assert {len(share) for share in shares} == {8 // replicas}
+
+
+def test_repeats_stand_behind_each_other_in_their_batch():
+  # Batches of 6, each example twice: 3 new ones a step.
+  distinct = order.distinct(
+      tf.range(18, dtype=tf.int64), global_batch=6, repeats=2)
+  np.testing.assert_array_equal(
+      distinct, [0, 1, 2, 0, 1, 2, 3, 4, 5, 3, 4, 5, 6, 7, 8, 6, 7, 8])
+  plain = order.distinct(
+      tf.range(18, dtype=tf.int64), global_batch=6, repeats=1)
+  np.testing.assert_array_equal(plain, np.arange(18))

@@ -107,3 +107,15 @@ def test_never_is_after_everything():
 ])
 def test_steps_of_next_call(steps, seconds, most, next_steps):
   assert plan.steps_of_next_call(steps, seconds, most) == next_steps
+
+
+@pytest.mark.parametrize('step, size, end', [
+    # 10 steps in three parts: they end at 10/3 and 20/3, rounded up.
+    (0, 128, 4), (3, 128, 4), (4, 160, 7), (6, 160, 7), (7, 224, 10),
+    (9, 224, 10)])
+def test_sizes_have_equal_parts_of_the_run(step, size, end):
+  assert plan.phase(step, (128, 160, 224), 10) == (size, end)
+
+
+def test_more_sizes_than_steps():
+  assert [plan.phase(step, (1, 2, 3), 2) for step in (0, 1)] == [(1, 1), (2, 2)]

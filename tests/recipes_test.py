@@ -1,5 +1,6 @@
 """Recipes say what their papers say; wrong command lines get one sentence."""
 import ast
+import dataclasses
 import pathlib
 import re
 import shlex
@@ -36,6 +37,7 @@ _IMAGENET_RESNET50 = {
     'model.width': 64, 'model.stem': 'imagenet', 'model.shortcut': 'B',
     'model.zero_init_last_gamma': True,
     'data.name': 'imagenet2012', 'data.eval_split': 'validation',
+    'data.image_size': 224, 'augment.smallest_crop': 0.08,
     'data.mean': (123.675, 116.28, 103.53),
     'data.stddev': (58.395, 57.12, 57.375), 'augment.flip': True,
     'optimizer.name': 'sgd', 'optimizer.momentum': 0.9,
@@ -65,6 +67,8 @@ _FACTS = {
         'model.version': 'v2', 'model.zero_init_last_gamma': False},
 }
 _NAMES = ', '.join(sorted(_FACTS))
+_AUGMENT_FIELDS = ', '.join(
+    f'augment.{field.name}' for field in dataclasses.fields(schema.Augment))
 _TOP_FIELDS = ('label_smoothing, precision, global_batch, eval_batch, '
                'train_epochs, train_steps, seed')
 
@@ -168,6 +172,9 @@ def test_config_flag_may_stand_anywhere_and_the_last_counts(words):
     (['--config.schedule.drops_at=0.3'], 'schedule.drops_at', (0.3,)),
     (['--config.schedule.drops_at=()'], 'schedule.drops_at', ()),
     (['--config.data.mean=1,2.5,3'], 'data.mean', (1, 2.5, 3)),
+    (['--config.augment.policy=auto_cifar10'], 'augment.policy',
+     'auto_cifar10'),
+    (['--config.data.image_size=64'], 'data.image_size', 64),
 ])
 def test_override_changes_one_field(words, path, value):
   config = _parse('--config=cifar10_resnet20', *words)[0]
@@ -265,11 +272,9 @@ def test_recipe_file_that_returns_something_else(tmp_path):
 @pytest.mark.parametrize('word, sentence', [
     # No such field.
     ('--config.augment.flop=1', 'config.augment.flop does not exist: did you '
-     'mean config.augment.flip; the fields are augment.crop_padding, '
-     'augment.flip.'),
+     f'mean config.augment.flip; the fields are {_AUGMENT_FIELDS}.'),
     ('--noconfig.augment.flop', 'config.augment.flop does not exist: did you '
-     'mean config.augment.flip; the fields are augment.crop_padding, '
-     'augment.flip.'),
+     f'mean config.augment.flip; the fields are {_AUGMENT_FIELDS}.'),
     ('--config.depth=56', 'config.depth does not exist: did you mean '
      f'config.model.depth; the fields are {_TOP_FIELDS}.'),
     ('--config.noseed', 'config.noseed does not exist: did you mean '
@@ -278,7 +283,7 @@ def test_recipe_file_that_returns_something_else(tmp_path):
      f'{_TOP_FIELDS}.'),
     # A group.
     ('--config.augment=flip', 'config.augment is a group: set one of its '
-     'fields crop_padding, flip.'),
+     f'fields {_AUGMENT_FIELDS.replace("augment.", "")}.'),
     # A value of the wrong type.
     ('--config.seed=many',
      'config.seed=many has the wrong type: give a whole number.'),

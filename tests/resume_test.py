@@ -12,6 +12,7 @@ from tensorboard.backend.event_processing import plugin_event_accumulator
 
 from resnet import checkpoint
 from tests import processes
+from tests import tiny_dataset
 
 _STEPS = 12
 _FLAGS = (
@@ -50,9 +51,9 @@ def _kill_inside_save(step, _):
   gen_io_ops.merge_v2_checkpoints = merge_or_die
 
 
-def _train(workdir, devices, between_calls=None):
+def _train(workdir, devices, between_calls=None, flags=_FLAGS):
   return processes.run(
-      'resnet.train', *_FLAGS, f'--workdir={workdir}', *devices,
+      'resnet.train', *flags, f'--workdir={workdir}', *devices,
       between_calls=between_calls)
 
 
@@ -126,6 +127,38 @@ def test_killed_again_and_again_equals_never_stopped(
   assert _curve(workdir) == _curve(undisturbed(devices))
   assert _event_steps(workdir, 'train', 'loss') == [2, 4, 6, 8, 10, 12]
   assert _event_steps(workdir, 'eval', 'accuracy') == [4, 8, 12]
+
+
+# Pictures from disk, with everything that is drawn for them; the image size
+# changes after step 6.
+_PICTURES = (
+    '--config=imagenet_resnet50', '--config.data.name=photos',
+    '--config.data.train_split=train', '--config.data.eval_split=test',
+    '--config.data.image_size=48', '--config.augment.sizes=32,48',
+    '--config.augment.policy=rand_augment', '--config.augment.brightness=0.4',
+    '--config.augment.erasing=0.5', '--config.augment.repeats=2',
+    '--config.augment.mixup=0.2', '--config.augment.cutmix=1',
+    '--config.model.depth=18', '--config.model.version=v1',
+    '--config.eval_batch=8', *_FLAGS, '--config.global_batch=8')
+
+
+def test_pictures_from_disk_are_resumed_bit_by_bit(tmp_path):
+  tiny_dataset.prepare_photos(tmp_path / 'data')
+  train = functools.partial(_train, flags=(
+      *_PICTURES, f'--data_dir={tmp_path}/data'))
+  devices = ('--virtual_devices=2',)
+  undisturbed = train(tmp_path / 'undisturbed', devices)
+  assert undisturbed.code == 0, undisturbed.err
+  assert '11 examples counted' in undisturbed.out
+  kill = functools.partial(_signal_at, 5, signal.SIGKILL)
+  killed = train(tmp_path / 'killed', devices, kill)
+  assert killed.code == -signal.SIGKILL, killed.err
+  resumed = train(tmp_path / 'killed', devices)
+  assert resumed.code == 0 and 'resuming at step ' in resumed.err
+  expected, got = _state(tmp_path / 'undisturbed'), _state(tmp_path / 'killed')
+  for name, value in expected.items():
+    np.testing.assert_array_equal(got[name], value, err_msg=name)
+  assert _curve(tmp_path / 'killed') == _curve(tmp_path / 'undisturbed')
 
 
 def test_hardware_may_change_at_a_restart(tmp_path):

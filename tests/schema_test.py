@@ -17,18 +17,23 @@ _ALLOWED = {
     'model.stem': ['cifar', 'imagenet'],
     'model.shortcut': ['B', 'A', 'none'],
     'data.center': ['channel', 'pixel'],
+    'augment.policy': ['none', 'rand_augment', 'auto_cifar10', 'auto_imagenet'],
     'optimizer.name': ['sgd', 'adam'],
     'schedule.name': ['constant', 'step', 'cosine', 'polynomial'],
     'precision': ['float32', 'bfloat16', 'float16'],
 }
 _MINIMUM_0 = [
     'model.batch_norm_momentum', 'model.batch_norm_epsilon',
-    'augment.crop_padding', 'optimizer.momentum', 'optimizer.beta_1',
+    'augment.crop_padding', 'augment.smallest_crop', 'augment.magnitude',
+    'augment.brightness', 'augment.contrast', 'augment.saturation',
+    'augment.cutout', 'augment.erasing', 'augment.mixup', 'augment.cutmix',
+    'data.image_size', 'optimizer.momentum', 'optimizer.beta_1',
     'optimizer.beta_2', 'optimizer.epsilon', 'optimizer.weight_decay',
     'schedule.peak', 'schedule.end', 'schedule.warmup_epochs',
     'schedule.drop_factor', 'schedule.power', 'label_smoothing', 'train_epochs',
     'train_steps', 'seed']
-_MINIMUM_1 = ['model.depth', 'model.width', 'global_batch', 'eval_batch']
+_MINIMUM_1 = ['model.depth', 'model.width', 'global_batch', 'eval_batch',
+              'augment.layers', 'augment.repeats']
 
 
 def _config(**changes):
@@ -155,7 +160,8 @@ def test_to_dict_is_plain_and_nested():
   values = schema.to_dict(_config(**{'data.mean': (1.5, 2.0, 3.0), 'seed': 7}))
   assert values['data'] == {
       'name': 'digits', 'train_split': 'train', 'eval_split': 'test',
-      'center': 'channel', 'mean': [1.5, 2.0, 3.0], 'stddev': []}
+      'center': 'channel', 'image_size': 0, 'mean': [1.5, 2.0, 3.0],
+      'stddev': []}
   assert values['seed'] == 7
   assert list(values) == [
       'model', 'data', 'augment', 'optimizer', 'schedule', 'label_smoothing',
@@ -172,10 +178,38 @@ def test_from_dict_fills_in_defaults():
 
 def test_from_dict_refuses_fields_of_another_version():
   with pytest.raises(UserError) as error:
-    schema.from_dict({'augment': {'flip': True, 'mixup': 0.2}})
+    schema.from_dict({'augment': {'flip': True, 'swirl': 0.2}})
   assert str(error.value) == (
-      'config.augment.mixup does not exist in this version: the fields are '
-      'crop_padding, flip.')
+      'config.augment.swirl does not exist in this version: the fields are '
+      f'{_AUGMENT_FIELDS.replace("augment.", "")}.')
+
+
+@pytest.mark.parametrize('name, most', [
+    ('smallest_crop', 1), ('erasing', 1), ('magnitude', 10)])
+def test_shares_of_augmentation_end_at_their_most(name, most):
+  assert schema.check(_config(**{f'augment.{name}': float(most)})) is None
+  assert _refusal(**{f'augment.{name}': most + 0.5}) == (
+      f'config.augment.{name}={most + 0.5} is out of range: give a value from '
+      f'0 to {most}.')
+
+
+def test_sizes_are_of_pictures_that_are_resized():
+  assert schema.check(_config(
+      **{'augment.sizes': (128, 224), 'data.image_size': 224})) is None
+  assert _refusal(**{'augment.sizes': (128, 224)}) == (
+      'config.augment.sizes=(128, 224) resizes pictures that '
+      'config.data.image_size=0 leaves as they are: set image_size to the size '
+      'of evaluation, or sizes to ().')
+  assert 'give at least 1' in _refusal(
+      **{'augment.sizes': (0, 224), 'data.image_size': 224})
+
+
+def test_repeats_fill_the_batch():
+  assert schema.check(_config(global_batch=12,
+                              **{'augment.repeats': 3})) is None
+  assert _refusal(global_batch=13, **{'augment.repeats': 3}) == (
+      'config.global_batch=13 does not hold whole examples '
+      'config.augment.repeats=3 times: give a multiple of 3.')
 
 
 def test_differences_name_each_field_with_both_values():
@@ -193,6 +227,12 @@ _MODEL_FIELDS = (
     'model.stem, model.width, model.shortcut, model.zero_init_last_gamma, '
     'model.sync_batch_norm, model.batch_norm_momentum, '
     'model.batch_norm_epsilon')
+_AUGMENT_FIELDS = (
+    'augment.smallest_crop, augment.sizes, augment.repeats, '
+    'augment.crop_padding, augment.flip, augment.policy, augment.layers, '
+    'augment.magnitude, augment.brightness, augment.contrast, '
+    'augment.saturation, augment.cutout, augment.erasing, augment.mixup, '
+    'augment.cutmix')
 _TOP_FIELDS = ('label_smoothing, precision, global_batch, eval_batch, '
                'train_epochs, train_steps, seed')
 
@@ -205,7 +245,7 @@ _TOP_FIELDS = ('label_smoothing, precision, global_batch, eval_batch, '
     ('depth', 'did you mean config.model.depth; the fields are '
      f'{_TOP_FIELDS}.'),
     ('augment.weight_decay', 'did you mean config.optimizer.weight_decay; the '
-     'fields are augment.crop_padding, augment.flip.'),
+     f'fields are {_AUGMENT_FIELDS}.'),
     # Like nothing at all.
     ('zzz', f'the fields are {_TOP_FIELDS}.'),
 ])

@@ -5,10 +5,27 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from configs.errors import UserError
+from pipelines import pixel_statistics
 from pipelines import sources
 from tests import tiny_dataset
+
+
+def _load(name, split, data_dir, image_size=0, **kwargs):
+  return sources.load(
+      name, split, sources.Reading(data_dir, **kwargs), image_size)
+
+
+def _read(source, examples, crop=None):
+  """The images and labels of some examples, in one batch."""
+  indices = tf.data.Dataset.from_tensors({
+      'example': tf.constant(examples, tf.int64),
+      'position': tf.constant(examples, tf.int64),
+      'weight': tf.ones(len(examples))})
+  batch, = source.read(indices, crop).as_numpy_iterator()
+  return batch['image'], batch['label']
 
 
 @pytest.fixture(scope='module')
@@ -33,7 +50,7 @@ def test_digits():
 
 
 def test_a_prepared_data_set_is_read_whole(data_dir):
-  source = sources.load('tiny_pictures', 'train', data_dir)
+  source = _load('tiny_pictures', 'train', data_dir)
   assert source.size == 37 and source.num_classes == 3
   # TFDS shuffles records while it prepares: compare as sets of pictures.
   made = {(image.tobytes(), i % 3)
@@ -41,7 +58,7 @@ def test_a_prepared_data_set_is_read_whole(data_dir):
   read = {(image.tobytes(), int(label)) for image, label in zip(
       source.images.numpy(), source.labels.numpy())}
   assert read == made
-  images, labels = source.read(np.array([5, 0, 5]))
+  images, labels = _read(source, [5, 0, 5])
   np.testing.assert_array_equal(images, source.images.numpy()[[5, 0, 5]])
   np.testing.assert_array_equal(labels, source.labels.numpy()[[5, 0, 5]])
 
@@ -52,28 +69,27 @@ def test_a_version_that_the_code_does_not_know(data_dir, tmp_path):
   info = old / 'dataset_info.json'
   info.write_text(info.read_text().replace('1.0.0', '0.9.0'))
   with pytest.raises(UserError) as raised:
-    sources.load('tiny_pictures', 'train', tmp_path)
+    _load('tiny_pictures', 'train', tmp_path)
   assert '--config.data.name=tiny_pictures:0.9.0' in str(raised.value)
   np.testing.assert_array_equal(
-      sources.load('tiny_pictures:0.9.0', 'train', tmp_path).images,
-      sources.load('tiny_pictures', 'train', data_dir).images)
+      _load('tiny_pictures:0.9.0', 'train', tmp_path).images,
+      _load('tiny_pictures', 'train', data_dir).images)
 
 
 def test_order_is_that_of_the_records(data_dir):
-  whole = sources.load('tiny_pictures', 'train', data_dir)
-  part = sources.load('tiny_pictures', 'train[10:30]', data_dir)
+  whole = _load('tiny_pictures', 'train', data_dir)
+  part = _load('tiny_pictures', 'train[10:30]', data_dir)
   np.testing.assert_array_equal(part.images, whole.images[10:30])
 
 
 def test_mean_and_stddev():
   images = tiny_dataset.images(37, 0)
-  mean, stddev = sources.channel_mean_and_stddev(images)
-  np.testing.assert_allclose(mean, images.mean((0, 1, 2)), rtol=1e-6)
-  np.testing.assert_allclose(stddev, images.std((0, 1, 2)), rtol=1e-6)
-  np.testing.assert_allclose(
-      sources.pixel_mean(images), images.mean(0), rtol=1e-6)
+  measured = pixel_statistics.measure([images[:10], images[10:]])
+  np.testing.assert_allclose(measured.mean, images.mean((0, 1, 2)), rtol=1e-6)
+  np.testing.assert_allclose(measured.stddev, images.std((0, 1, 2)), rtol=1e-6)
+  np.testing.assert_allclose(measured.pixel_mean, images.mean(0), rtol=1e-6)
   constant = np.zeros((2, 4, 4, 1), np.uint8)
-  assert sources.channel_mean_and_stddev(constant)[1] == [1]
+  assert pixel_statistics.measure([constant]).stddev == [1]
 
 
 @pytest.mark.parametrize('name, split, words', [
@@ -89,7 +105,7 @@ def test_mean_and_stddev():
 ])
 def test_what_is_missing_is_said(data_dir, name, split, words):
   with pytest.raises(UserError) as raised:
-    sources.load(name, split, data_dir)
+    _load(name, split, data_dir)
   for word in words:
     assert word in str(raised.value)
 
@@ -107,16 +123,16 @@ def test_a_corrupt_record_is_named_by_its_file(tmp_path, damage):
   if damage == 'missing':
     file.unlink()
   with pytest.raises(UserError) as raised:
-    sources.load('tiny_pictures', 'train', tmp_path)
+    _load('tiny_pictures', 'train', tmp_path)
   assert os.fspath(file) in str(raised.value)
   assert 'prepare it again' in str(raised.value)
   # The other split's file is whole.
-  assert sources.load('tiny_pictures', 'test', tmp_path).size == 11
+  assert _load('tiny_pictures', 'test', tmp_path).size == 11
 
 
 def test_real_data_sets(test_data_dir):
-  source = sources.load('fashion_mnist', 'test', test_data_dir)
+  source = _load('fashion_mnist', 'test', test_data_dir)
   assert source.image_shape == (28, 28, 1)
   np.testing.assert_array_equal(np.bincount(source.labels), [1000] * 10)
   with pytest.raises(UserError, match='differ in size'):
-    sources.load('imagenet2012', 'validation', test_data_dir)
+    _load('imagenet2012', 'validation', test_data_dir)

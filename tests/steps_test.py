@@ -13,6 +13,7 @@ from resnet import state as state_lib
 from resnet import steps
 from resnet import trainer
 from tests import strategies
+from tests import tiny_dataset
 
 
 def _source(size, classes=2, side=8, seed=0):
@@ -61,13 +62,14 @@ def test_update_and_sums_match_the_closed_form(replicas, jit):
   rng = np.random.default_rng(0)
   batch = {'image': rng.integers(0, 256, (4, 1, 1, 3), np.uint8),
            'label': np.array([0, 1, 1, 0], np.int32),
-           'position': np.arange(4)}
+           'position': np.arange(4),
+           'weight': np.ones(4, np.float32)}
 
   totals = _run_step(strategy, functools.partial(
       steps.replica_train_step, state, stop=tf.constant(0.0),
       step=tf.constant(0, tf.int64),
       forward_backward=compiled(functools.partial(
-          steps.forward_backward, model=model, augment=lambda x, p: x,
+          steps.forward_backward, model=model, augment=lambda x, t, p, m: (x, t),
           standardize=lambda x, m, s: tf.cast(x, tf.float32) / 255,
           label_smoothing=0.0, global_batch=4)),
       update=compiled(functools.partial(
@@ -85,6 +87,50 @@ def test_update_and_sums_match_the_closed_form(replicas, jit):
   np.testing.assert_allclose(state.sums.numpy(), totals[1:])
 
 
+def _forward_backward(batch, augment, **kwargs):
+  """Of the linear classifier with zero weights; images in 0..255 as float."""
+  model, state = _linear_state(strategies.on_cpus(1))
+  return steps.forward_backward(
+      [tf.convert_to_tensor(state.params[0])], [], tf.zeros(3), tf.ones(3),
+      tf.constant(1.0), {k: tf.constant(v) for k, v in batch.items()},
+      model=model, augment=augment,
+      standardize=lambda x, m, s: tf.cast(x, tf.float32), global_batch=4,
+      **{'label_smoothing': 0.0, **kwargs})
+
+
+_BATCH = {'image': np.arange(12, dtype=np.uint8).reshape(4, 1, 1, 3),
+          'label': np.array([0, 1, 1, 0], np.int32),
+          'position': np.arange(4), 'weight': np.ones(4, np.float32)}
+
+
+def test_images_of_weight_0_have_no_part():
+  batch = {**_BATCH, 'weight': np.array([1, 0, 1, 1], np.float32)}
+  gradients, _, sums = _forward_backward(batch, lambda x, t, p, m: (x, t))
+  error = (0.5 - np.eye(2)[batch['label']]) * batch['weight'][:, None]
+  np.testing.assert_allclose(
+      gradients[0], batch['image'].reshape(4, 3).T @ error / 4, rtol=1e-6)
+  np.testing.assert_allclose(sums, [3 * np.log(2), 2, 3], rtol=1e-6)
+
+
+def test_mixed_targets_train_on_their_shares():
+  """What augment returns is trained on, smoothed labels and all."""
+  def mix(images, targets, positions, mean):
+    assert mean.shape == (3,) and positions.shape == (4,)
+    # Smoothing 0.2 over two classes: 0.9 and 0.1.
+    np.testing.assert_allclose(targets, 0.1 + 0.8 * np.eye(2)[_BATCH['label']],
+                               rtol=1e-6)
+    shares = tf.constant([[1.0, 0.0], [0.75, 0.25], [0.25, 0.75], [0.4, 0.6]])
+    return tf.cast(images, tf.float32) * 2, shares
+
+  gradients, _, sums = _forward_backward(_BATCH, mix, label_smoothing=0.2)
+  error = 0.5 - np.array([[1, 0], [0.75, 0.25], [0.25, 0.75], [0.4, 0.6]])
+  np.testing.assert_allclose(
+      gradients[0], 2.0 * _BATCH['image'].reshape(4, 3).T @ error / 4,
+      rtol=1e-6)
+  # Equal logits answer the first class: right where its share is the larger.
+  np.testing.assert_allclose(sums, [4 * np.log(2), 2, 4], rtol=1e-6)
+
+
 def test_batch_norm_statistics_are_the_mean_over_replicas():
   strategy = strategies.on_cpus(2)
   with strategy.scope():
@@ -96,12 +142,13 @@ def test_batch_norm_statistics_are_the_mean_over_replicas():
                              mean=np.zeros(1, np.float32),
                              stddev=np.ones(1, np.float32))
   batch = {'image': np.array([1, 3, 10, 30], np.uint8).reshape(4, 1, 1, 1),
-           'label': np.zeros(4, np.int32), 'position': np.arange(4)}
+           'label': np.zeros(4, np.int32), 'position': np.arange(4),
+           'weight': np.ones(4, np.float32)}
   _run_step(strategy, functools.partial(
       steps.replica_train_step, state, stop=tf.constant(0.0),
       step=tf.constant(0, tf.int64),
       forward_backward=functools.partial(
-          steps.forward_backward, model=model, augment=lambda x, p: x,
+          steps.forward_backward, model=model, augment=lambda x, t, p, m: (x, t),
           standardize=lambda x, m, s: tf.cast(x, tf.float32),
           label_smoothing=0.0, global_batch=4),
       update=functools.partial(
@@ -183,6 +230,25 @@ def test_evaluation_counts_each_example_once(replicas, batch):
   assert values['accuracy'] == pytest.approx(correct / 11, abs=1e-7)
   assert values['top5_accuracy'] == pytest.approx(top5 / 11, abs=1e-7)
   assert values['loss'] == pytest.approx(loss / 11, rel=1e-5)
+
+
+def test_pictures_whose_size_grows_during_the_run(tmp_path):
+  tiny_dataset.prepare_photos(tmp_path)
+  source = sources.load('photos', 'train', sources.Reading(tmp_path), 32)
+  config = _config(
+      data=schema.Data(name='photos', image_size=32), train_steps=5,
+      augment=schema.Augment(sizes=(16, 24), flip=True))
+  strategy = strategies.on_cpus(2)
+  model, state = trainer.build(config, strategy, source)
+  train = trainer.Train(config, strategy, model, state, source, jit='false',
+                        first_step=0)
+  # 16 until step 5 / 2, rounded up: a call ends there.
+  calls = [train(0, 5, False), train(3, 5, False)]
+  assert [(call.step, call.images) for call in calls] == [(3, 24), (5, 16)]
+  assert train.is_finite()
+  evaluate = trainer.Evaluate(
+      config, strategy, model, state, source, jit='false')
+  assert evaluate()['examples'] == 24
 
 
 def test_evaluation_stops_when_asked():

@@ -1,5 +1,8 @@
 """A TFDS data set of 37 small pictures, prepared in a moment, offline."""
+import io
+
 import numpy as np
+from PIL import Image
 import tensorflow_datasets as tfds
 
 TRAIN, TEST = 37, 11
@@ -35,4 +38,41 @@ def prepare(data_dir):
   """Prepares it under data_dir; returns the folder of its files."""
   builder = TinyPictures(data_dir=data_dir)
   builder.download_and_prepare()
+  return builder.data_dir
+
+
+def prepare_photos(data_dir, counts=(17, 7), bad=()):
+  """Prepares 'photos': JPEGs and PNGs of many sizes, of two classes.
+
+  Args:
+    data_dir: pathlib.Path.
+    counts: pictures of each class, named '<class>/<number>.<jpg or png>'.
+    bad: names of files that get bytes which no decoder takes.
+
+  Returns:
+    The folder of its files.
+  """
+  rng = np.random.default_rng(0)
+  encoded = {}
+  for label, count in enumerate(counts):
+    for number in range(count):
+      height, width = rng.integers(40, 90, 2)
+      coarse = rng.integers(0, 256, (3, 3, 3), dtype=np.uint8)
+      picture = Image.fromarray(coarse).resize((int(width), int(height)))
+      buffer = io.BytesIO()
+      ending, kind = (('png', 'png') if number % 5 == 4 else ('jpg', 'jpeg'))
+      picture.save(buffer, format=kind)
+      name = f'{label}/{number}.{ending}'
+      data = buffer.getvalue()
+      encoded[name] = data[:len(data) // 2] if name in bad else data
+
+  examples = [(name, {'image': data, 'label': int(name[0]), 'file_name': name})
+              for name, data in encoded.items()]
+  builder = tfds.dataset_builders.store_as_tfds_dataset(
+      name='photos', version='1.0.0', data_dir=data_dir,
+      features=tfds.features.FeaturesDict({
+          'image': tfds.features.Image(shape=(None, None, 3)),
+          'label': tfds.features.ClassLabel(num_classes=2),
+          'file_name': tfds.features.Text()}),
+      split_datasets={'train': examples, 'test': examples[:11]})
   return builder.data_dir

@@ -1,0 +1,184 @@
+"""Which operations are applied to each image, drawn at random.
+
+RandAugment: Cubuk et al. 2019, arXiv:1909.13719. AutoAugment: Cubuk et al.
+2018, arXiv:1805.09501. What happens to an image depends on (seed, position)
+alone. Never use both: they draw the same numbers.
+
+  images = policies.rand_augment(
+      images, positions, seed=0, layers=2, magnitude=9.0)
+"""
+import numpy as np
+import tensorflow as tf
+
+from pipelines import operations
+from pipelines import salts
+from pipelines import threefry
+
+# Operation, tenths of its probability, magnitude 0..10 (none: no strength), two
+# a row. Cubuk et al. 2018, appendix: reduced CIFAR-10.
+_CIFAR10 = (
+    ('invert', 1, None, 'contrast', 2, 6),
+    ('rotate', 7, 2, 'translate_x', 3, 9),
+    ('sharpness', 8, 1, 'sharpness', 9, 3),
+    ('shear_y', 5, 8, 'translate_y', 7, 9),
+    ('auto_contrast', 5, None, 'equalize', 9, None),
+    ('shear_y', 2, 7, 'posterize', 3, 7),
+    ('color', 4, 3, 'brightness', 6, 7),
+    ('sharpness', 3, 9, 'brightness', 7, 9),
+    ('equalize', 6, None, 'equalize', 5, None),
+    ('contrast', 6, 7, 'sharpness', 6, 5),
+    ('color', 7, 7, 'translate_x', 5, 8),
+    ('equalize', 3, None, 'auto_contrast', 4, None),
+    ('translate_y', 4, 3, 'sharpness', 2, 6),
+    ('brightness', 9, 6, 'color', 2, 8),
+    ('solarize', 5, 2, 'invert', 0, None),
+    ('equalize', 2, None, 'auto_contrast', 6, None),
+    ('equalize', 2, None, 'equalize', 6, None),
+    ('color', 9, 9, 'equalize', 6, None),
+    ('auto_contrast', 8, None, 'solarize', 2, 8),
+    ('brightness', 1, 3, 'color', 7, 0),
+    ('solarize', 4, 5, 'auto_contrast', 9, None),
+    ('translate_y', 9, 9, 'translate_y', 7, 9),
+    ('auto_contrast', 9, None, 'solarize', 8, 3),
+    ('equalize', 8, None, 'invert', 1, None),
+    ('translate_y', 7, 9, 'auto_contrast', 9, None),
+)
+# The same: reduced ImageNet. Five rows stand there twice, in the paper too.
+_IMAGENET = (
+    ('posterize', 4, 8, 'rotate', 6, 9),
+    ('solarize', 6, 5, 'auto_contrast', 6, None),
+    ('equalize', 8, None, 'equalize', 6, None),
+    ('posterize', 6, 7, 'posterize', 6, 6),
+    ('equalize', 4, None, 'solarize', 2, 4),
+    ('equalize', 4, None, 'rotate', 8, 8),
+    ('solarize', 6, 3, 'equalize', 6, None),
+    ('posterize', 8, 5, 'equalize', 10, None),
+    ('rotate', 2, 3, 'solarize', 6, 8),
+    ('equalize', 6, None, 'posterize', 4, 6),
+    ('rotate', 8, 8, 'color', 4, 0),
+    ('rotate', 4, 9, 'equalize', 6, None),
+    ('equalize', 0, None, 'equalize', 8, None),
+    ('invert', 6, None, 'equalize', 10, None),
+    ('color', 6, 4, 'contrast', 10, 8),
+    ('rotate', 8, 8, 'color', 10, 2),
+    ('color', 8, 8, 'solarize', 8, 7),
+    ('sharpness', 4, 7, 'invert', 6, None),
+    ('shear_x', 6, 5, 'equalize', 10, None),
+    ('color', 4, 0, 'equalize', 6, None),
+    ('equalize', 4, None, 'solarize', 2, 4),
+    ('solarize', 6, 5, 'auto_contrast', 6, None),
+    ('invert', 6, None, 'equalize', 10, None),
+    ('color', 6, 4, 'contrast', 10, 8),
+    ('equalize', 8, None, 'equalize', 6, None),
+)
+POLICIES = {'cifar10': _CIFAR10, 'imagenet': _IMAGENET}
+
+
+def rand_augment(images, positions, *, seed, layers, magnitude):
+  """Applies `layers` operations in turn to each image, all of one strength.
+
+  Args:
+    images: uint8 [b, h, w, c], c 1 or 3.
+    positions: int64 [b].
+    seed: Python int in [0, 2**32).
+    layers: Python int; N in the paper.
+    magnitude: Python float in [0, 10], 10 being the end of the ranges in
+      operations.apply; M in the paper.
+
+  Returns:
+    uint8 [b, h, w, c].
+
+  Raises:
+    ValueError: magnitude is not in [0, 10].
+  """
+  return _apply_all(images, *draw_rand_augment(
+      positions, seed=seed, layers=layers, magnitude=magnitude))
+
+
+def auto_augment(images, positions, *, seed, policy):
+  """Applies one of the 25 sub-policies of a policy to each image.
+
+  Args:
+    images: uint8 [b, h, w, c], c 1 or 3.
+    positions: int64 [b].
+    seed: Python int in [0, 2**32).
+    policy: a key of POLICIES, the data it was found on.
+
+  Returns:
+    uint8 [b, h, w, c].
+
+  Raises:
+    ValueError: there is no such policy.
+  """
+  return _apply_all(images, *draw_auto_augment(
+      positions, seed=seed, policy=policy))
+
+
+def draw_rand_augment(positions, *, seed, layers, magnitude):
+  """What rand_augment (q.v.) applies: any operation but invert, either sign.
+
+  Returns:
+    int32 [b, layers], indices into operations.OPERATIONS, and
+    float32 [b, layers], shares for operations.apply.
+  """
+  if not 0 <= magnitude <= 10:
+    raise ValueError(f'RandAugment has no magnitude {magnitude}: give one in '
+                     '[0, 10].')
+  names = [name for name in operations.OPERATIONS if name != 'invert']
+  signed = operations.GEOMETRIC + operations.ENHANCING
+  draws = threefry.uniform(seed, positions, salts.POLICY, (layers, 2))
+  which = tf.cast(draws[..., 0] * len(names), tf.int32)
+  is_negative = (draws[..., 1] < 0.5) & tf.gather(
+      tf.constant([name in signed for name in names]), which)
+  operation = tf.gather(
+      tf.constant([operations.OPERATIONS.index(name) for name in names]), which)
+  return operation, tf.where(is_negative, -magnitude / 10, magnitude / 10)
+
+
+def draw_auto_augment(positions, *, seed, policy):
+  """What auto_augment (q.v.) applies: identity where an operation is left out.
+
+  Geometric operations have either sign. The enhancing ones have none in the
+  paper: magnitude 0 is factor 0.1, and 10 is factor 1.9.
+
+  Returns:
+    int32 [b, 2], indices into operations.OPERATIONS, and
+    float32 [b, 2], shares for operations.apply.
+  """
+  if policy not in POLICIES:
+    raise ValueError(f'AutoAugment has no policy {policy!r}: give one of '
+                     f'{", ".join(sorted(POLICIES))}.')
+  rows = np.array(POLICIES[policy], object).reshape(-1, 2, 3)
+  index = np.vectorize(operations.OPERATIONS.index)(rows[..., 0])
+  tenths = rows[..., 1].astype(np.float32)
+  share = np.vectorize(_auto_augment_share)(rows[..., 0], rows[..., 2])
+  draws = threefry.uniform(seed, positions, salts.POLICY, (5,))
+  row = tf.cast(draws[:, 0] * len(rows), tf.int32)
+  operation = tf.gather(tf.constant(index, tf.int32), row)
+  share = tf.gather(tf.constant(share, tf.float32), row)
+  is_geometric = tf.gather(tf.constant(np.isin(
+      rows[..., 0].astype(str), operations.GEOMETRIC)), row)
+  share = tf.where(is_geometric & (draws[:, 3:] < 0.5), -share, share)
+  is_applied = draws[:, 1:3] * 10 < tf.gather(tf.constant(tenths), row)
+  return tf.where(is_applied, operation,
+                  operations.OPERATIONS.index('identity')), share
+
+
+def _auto_augment_share(name, magnitude):
+  """The share that is a magnitude of the paper's, before the sign."""
+  if magnitude is None:
+    return 0.0
+  if name in operations.ENHANCING:
+    return magnitude / 5 - 1  # (0.1 + 1.8 * magnitude / 10 - 1) / 0.9.
+  return magnitude / 10
+
+
+def _apply_all(images, operation, share):
+  """Applies the operations of an image in turn; both arguments [b, layers]."""
+  # Unrolled, XLA would compute the first layer anew in each use by the second.
+  _, images = tf.while_loop(
+      lambda layer, _: layer < operation.shape[1],
+      lambda layer, images: (layer + 1, operations.apply(
+          images, operation[:, layer], share[:, layer])),
+      (0, images))
+  return images

@@ -1,0 +1,245 @@
+"""Random access to the records of TFRecord files.
+
+A file is a row of frames, little-endian: uint64 length, uint32 masked CRC-32C
+of these 8 bytes, the data, uint32 masked CRC-32C of the data. Where each record
+lies is found once, from the headers alone (12 bytes a record), and kept in a
+small file of the user's cache for as long as sizes and times of the files are
+the same. Knows neither TensorFlow nor what the records hold.
+
+  records = Records([Span('train-00000-of-00002', 0, 100, 100)], remedy='...')
+  first, last = records.read([0, 99])
+"""
+import concurrent.futures
+import hashlib
+import json
+import os
+import resource
+import struct
+import tempfile
+import threading
+from typing import NamedTuple
+
+import google_crc32c
+import numpy as np
+
+from configs.errors import UserError
+
+_HEADER = struct.Struct('<QI')
+_CRC = struct.Struct('<I')
+_THREADS = 32  # Headers are waited for, not worked on, on a cold disk.
+
+
+class DamagedRecord(UserError):
+  """A record whose file is as it was indexed, and which cannot be read."""
+
+
+class Span(NamedTuple):
+  """Consecutive records of one file."""
+  path: str
+  skip: int  # Records before the first.
+  take: int
+  records_in_file: int  # As the data set's own description promises.
+
+
+class Records:
+  """The records of some spans, numbered from 0 in their order."""
+
+  def __init__(self, spans, *, remedy, check_crc=True, cache_folder=None):
+    """Finds where each record lies.
+
+    Args:
+      spans: list of Span.
+      remedy: what the user can do about a damaged file, the end of a sentence.
+      check_crc: whether `read` compares the data with their checksums.
+      cache_folder: pathlib.Path of an existing folder; None: keeps nothing.
+
+    Raises:
+      UserError: a file is missing, unreadable, torn, or holds another number
+        of records than promised.
+    """
+    self.spans, self._remedy, self._check_crc = spans, remedy, check_crc
+    self._stamps = [self._stamp(span.path) for span in spans]
+    lengths = self._lengths(cache_folder)
+    starts = [_HEADER.size + np.cumsum(row + 16) - (row + 16)
+              for row in lengths]
+    cut = lambda rows: np.concatenate([
+        row[span.skip:span.skip + span.take]
+        for row, span in zip(rows, spans)])
+    self._start, self._length = cut(starts), cut(lengths)
+    self._file = np.repeat(np.arange(len(spans)), [s.take for s in spans])
+    self._open_files, self._lock = {}, threading.Lock()
+    self._most_open_files = _allow_open_files(len(spans))
+
+  def __len__(self):
+    return len(self._start)
+
+  def read(self, numbers):
+    """Reads some records; may be called by many threads at once.
+
+    Args:
+      numbers: int array [b], each in [0, len(self)).
+
+    Returns:
+      list of b bytes.
+
+    Raises:
+      UserError: a record differs from its checksum, or its file was changed
+        or removed since the index was made.
+    """
+    places = list(zip(self._file[numbers].tolist(),
+                      self._start[numbers].tolist(),
+                      self._length[numbers].tolist()))
+    # Those that are not kept are closed when this goes.
+    streams = {file: self._open(file) for file in {p[0] for p in places}}
+    # The kernel fetches all of them at once, while the first are copied.
+    for file, start, length in places:
+      os.posix_fadvise(streams[file].fileno(), start, length,
+                       os.POSIX_FADV_WILLNEED)
+    return [self._read_one(streams[file].fileno(), file, start, length)
+            for file, start, length in places]
+
+  def name(self, number):
+    """A record's id as TFDS has it: file__number, from 0 in its file."""
+    file = int(self._file[number])
+    first = int(np.searchsorted(self._file, file))
+    span = self.spans[file]
+    return f'{os.path.basename(span.path)}__{span.skip + number - first}'
+
+  def _read_one(self, descriptor, file, start, length):
+    path = self.spans[file].path
+    try:
+      data = os.pread(descriptor, length, start)
+      crc = os.pread(descriptor, 4, start + length)
+    except OSError as error:
+      raise self._damaged(path, start, error.strerror) from error
+    if len(data) + len(crc) < length + 4:
+      raise self._changed_or_damaged(file, start, 'the file ends there')
+    if self._check_crc and _CRC.unpack(crc)[0] != masked_crc(data):
+      raise self._changed_or_damaged(
+          file, start, 'a record differs from its checksum')
+    return data
+
+  def _open(self, file):
+    """The file as it was indexed; kept open, if not too many are."""
+    with self._lock:
+      if file in self._open_files:
+        return self._open_files[file]
+    path = self.spans[file].path
+    try:
+      stream = open(path, 'rb', buffering=0)
+    except OSError as error:
+      raise self._missing(path, error) from error
+    if _stamp_of(os.fstat(stream.fileno())) != self._stamps[file]:
+      raise self._changed(path)
+    with self._lock:
+      if len(self._open_files) < self._most_open_files:
+        return self._open_files.setdefault(file, stream)
+    return stream
+
+  def _lengths(self, cache_folder):
+    """A list of int64 [records in file], from the cache or the files."""
+    paths = [span.path for span in self.spans]
+    digest = hashlib.sha256('\n'.join(paths).encode()).hexdigest()[:32]
+    cache = cache_folder and cache_folder / f'{digest}.npz'
+    lengths = cache and _read_cache(cache, self._stamps)
+    if not lengths:
+      with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+        lengths = list(pool.map(self._scan, range(len(paths))))
+      if cache:
+        _write_cache(cache, self._stamps, lengths)
+    for span, row in zip(self.spans, lengths):
+      if len(row) != span.records_in_file:
+        raise UserError(
+            f'{span.path} has {len(row)} records where its data set promises '
+            f'{span.records_in_file}: {self._remedy}.')
+    return lengths
+
+  def _scan(self, file):
+    """int64 [records]: the lengths in the headers of one file."""
+    path, (size, _) = self.spans[file].path, self._stamps[file]
+    lengths, offset = [], 0
+    with open(path, 'rb', buffering=0) as stream:
+      descriptor = stream.fileno()
+      while offset < size:
+        header = os.pread(descriptor, _HEADER.size, offset)
+        if len(header) < _HEADER.size:
+          raise self._damaged(path, offset, 'the file ends there')
+        length, crc = _HEADER.unpack(header)
+        if crc != masked_crc(header[:8]):
+          raise self._damaged(
+              path, offset, 'the length of a record differs from its checksum')
+        if offset + length + 16 > size:
+          raise self._damaged(path, offset, 'the file ends within a record')
+        lengths.append(length)
+        offset += length + 16
+    return np.array(lengths, np.int64)
+
+  def _stamp(self, path):
+    try:
+      return _stamp_of(os.stat(path))
+    except OSError as error:
+      raise self._missing(path, error) from error
+
+  def _missing(self, path, error):
+    return UserError(
+        f'{path} cannot be read ({error.strerror}): {self._remedy}.')
+
+  def _changed(self, path):
+    return UserError(
+        f'{path} was changed while it was being read (its size or time is '
+        'another): start again, in a new --workdir unless its records are the '
+        'same.')
+
+  def _changed_or_damaged(self, file, offset, what):
+    path = self.spans[file].path
+    if self._stamp(path) != self._stamps[file]:
+      return self._changed(path)
+    return self._damaged(path, offset, what)
+
+  def _damaged(self, path, offset, what):
+    return DamagedRecord(
+        f'{path} is damaged at byte {offset} ({what}): {self._remedy}.')
+
+
+def masked_crc(data):
+  """The checksum of TFRecord frames: CRC-32C, rotated and offset. uint32."""
+  crc = google_crc32c.value(data)
+  return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _stamp_of(stat):
+  return stat.st_size, stat.st_mtime_ns
+
+
+def _allow_open_files(files):
+  """How many of so many files may be kept open, raising the soft limit."""
+  soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+  wanted = 2 * files + 256  # Training and evaluation, and all else.
+  if soft < wanted:
+    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+  return max((soft - 256) // 2, 1)
+
+
+def _read_cache(path, stamps):
+  """The lengths in a cache file; None unless it is of just these files."""
+  try:
+    with np.load(path) as archive:
+      if json.loads(str(archive['stamps'])) != [list(s) for s in stamps]:
+        return None
+      ends = np.cumsum(archive['counts'])
+      return np.split(archive['lengths'].astype(np.int64), ends[:-1])
+  except Exception:  # Missing, torn or foreign: numpy and zip raise anything.
+    return None
+
+
+def _write_cache(path, stamps, lengths):
+  """Replaces the file at once: readers meet the old one, the new, or none."""
+  try:
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+      np.savez(file, stamps=np.array(json.dumps(stamps)),
+               counts=np.array([len(row) for row in lengths]),
+               lengths=np.concatenate(lengths))
+    os.replace(file.name, path)
+  except OSError:  # A full disk, say: it is only a cache.
+    pass

@@ -1,0 +1,13 @@
+"""One salt for each use of random numbers.
+
+Two uses with the same salt would draw the same numbers for an example and be
+correlated: a picture cropped at the left would always be the brighter one.
+"""
+CROP_AND_FLIP = 1
+RANDOM_CROP = 2
+COLOR = 3
+POLICY = 4
+CUTOUT = 5
+ERASING = 6
+MIXING = 7
+DROPOUT = 1000  # And above, one a layer.

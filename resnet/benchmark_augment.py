@@ -1,0 +1,133 @@
+"""What each augmentation costs: alone, and as a share of the training step.
+
+  python -m resnet.benchmark_augment --config=imagenet_resnet50 --data_dir=DIR \
+      --config.global_batch=16
+
+All of them run on the device inside the compiled step; alone they are timed on
+the same device. Each is set against the bare step in turn, so that a machine
+whose speed drifts slows both.
+"""
+import dataclasses
+import functools
+import statistics
+import time
+
+from absl import flags
+import tensorflow as tf
+
+from configs import command_line
+from configs import recipes
+from configs import schema
+from pipelines import augment
+from pipelines import batches
+from pipelines import reading_flags
+from pipelines import sources
+from resnet import execution_flags
+from resnet import steps
+from resnet import strategy as strategy_lib
+from resnet import trainer
+
+_NOTHING = {'crop_padding': 0, 'flip': False, 'policy': 'none',
+            'brightness': 0.0, 'contrast': 0.0, 'saturation': 0.0,
+            'cutout': 0, 'erasing': 0.0, 'mixup': 0.0, 'cutmix': 0.0}
+_EACH = {
+    'flip': {'flip': True},
+    'crop padding 4, flip': {'crop_padding': 4, 'flip': True},
+    'colour jitter 0.4': {'brightness': 0.4, 'contrast': 0.4,
+                          'saturation': 0.4},
+    'rand_augment, 2 layers': {'policy': 'rand_augment', 'layers': 2},
+    'auto_imagenet': {'policy': 'auto_imagenet'},
+    'auto_cifar10': {'policy': 'auto_cifar10'},
+    'cutout 16': {'cutout': 16},
+    'random erasing 1.0': {'erasing': 1.0},
+    'mixup 0.2': {'mixup': 0.2},
+    'cutmix 1.0': {'cutmix': 1.0},
+    'mixup 0.2 or cutmix 1.0': {'mixup': 0.2, 'cutmix': 1.0},
+}
+
+
+def parse(argv):
+  """Defines and reads the flags: (Config, recipe's name, other arguments)."""
+  for shared in (execution_flags, reading_flags):
+    shared.define()
+    flags.adopt_module_key_flags(shared)
+  flags.DEFINE_integer('rounds', 8, 'Pairs that are timed.', lower_bound=1)
+  return recipes.parse(argv)
+
+
+def main(parsed):
+  """Prints a table; returns the exit code."""
+  config, recipe, others = parsed
+  command_line.refuse(others)
+  values = flags.FLAGS
+  strategy = execution_flags.make_strategy()
+  source = sources.load(config.data.name, config.data.train_split,
+                        reading_flags.get(), config.data.image_size)
+  model, state = trainer.build(config, strategy, source)
+  batch = next(iter(batches.train(
+      source, seed=config.seed, global_batch=config.global_batch, first_step=0,
+      last_step=1)))
+  jit = strategy_lib.use_xla(values.jit, strategy, False)
+  make = functools.partial(_step, config, model, state, batch, jit)
+  bare = make(schema.Augment(**_NOTHING))
+  print(f'{recipe}, batches of {config.global_batch} x {source.image_shape} on '
+        f'{strategy.extended.worker_devices[0]}, XLA {jit}; median of '
+        f'{values.rounds} rounds [least, most]:')
+  print(f'  {"":26} {"ms an image, alone":24} step / bare step')
+  for name, changes in _EACH.items():
+    augmentation = dataclasses.replace(schema.Augment(**_NOTHING), **changes)
+    timed = (_alone(config, state, batch, jit, augmentation),
+             make(augmentation), bare)
+    for function in timed:  # Traces and compiles.
+      function()
+    rounds = [[_secs(function) for function in timed]
+              for _ in range(values.rounds)]
+    cost = [1000 * secs / config.global_batch for secs, _, _ in rounds]
+    ratio = [augmented / plain for _, augmented, plain in rounds]
+    print(f'  {name:26} {_spread(cost):24} {_spread(ratio)}', flush=True)
+  return command_line.DONE
+
+
+def _step(config, model, state, batch, jit, augmentation):
+  """A function of no arguments: forward and backward of one batch."""
+  run = tf.function(functools.partial(
+      steps.forward_backward, model=model,
+      augment=functools.partial(
+          augment.apply, seed=config.seed, config=augmentation),
+      standardize=augment.standardize, label_smoothing=config.label_smoothing,
+      global_batch=config.global_batch), jit_compile=jit, autograph=False)
+  read = lambda variables: [tf.convert_to_tensor(v) for v in variables]
+  arguments = (read(state.params), read(state.statistics),
+               *read([state.mean, state.stddev, state.loss_scale]), batch)
+  return lambda: run(*arguments)[2].numpy()
+
+
+def _alone(config, state, batch, jit, augmentation):
+  """A function of no arguments: the augmentation of one batch."""
+  targets = tf.one_hot(batch['label'], 1000)
+  run = tf.function(functools.partial(
+      augment.apply, seed=config.seed, config=augmentation), jit_compile=jit,
+                    autograph=False)
+  mean = tf.convert_to_tensor(state.mean)
+  return lambda: run(
+      batch['image'], targets, batch['position'], mean)[0].numpy()
+
+
+def _secs(function):
+  started = time.perf_counter()
+  function()
+  return time.perf_counter() - started
+
+
+def _spread(values):
+  return (f'{statistics.median(values):.3f} [{min(values):.3f}, '
+          f'{max(values):.3f}]')
+
+
+def run():
+  """What the installed command calls."""
+  command_line.run(main, parse)
+
+
+if __name__ == '__main__':
+  run()
