@@ -66,7 +66,8 @@ class Augment:
   # resized to each of `sizes` for an equal share of the run, or to image_size.
   smallest_crop: float = at_least(0, 0.08)
   sizes: tuple[int, ...] = at_least(1, ())
-  repeats: int = at_least(1, 1)  # Of each example in its batch.
+  # Of each example in its batch; an epoch stays as many images, not examples.
+  repeats: int = at_least(1, 1)
   crop_padding: int = at_least(0, 0)  # Black pixels a side; 4 for CIFAR.
   flip: bool = False  # Left-right, for half of the images.
   policy: str = one_of('none', 'rand_augment', 'auto_cifar10', 'auto_imagenet')

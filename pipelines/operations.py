@@ -54,8 +54,8 @@ def apply(images, operation, share):
   h, w = images.shape[1:3]
   chosen = {name: operation == index for index, name in enumerate(OPERATIONS)}
   grey = _grey(images)
-  # Each image is changed by one kernel alone, so that all of them but the last
-  # may start from the images as they came.
+  # One kernel alone changes an image: histogram, grey and smooth image may all
+  # be those of the image as it came.
   values = _look_up(_tables(images, grey, chosen, share),
                     _warp(images, _affine_maps(chosen, share, h, w)))
   sharpness = chosen['sharpness'][:, tf.newaxis, tf.newaxis]

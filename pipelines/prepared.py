@@ -67,7 +67,10 @@ def spans(found, name, split):
 
 def remedy(found, name):
   """What to do about a damaged file of a data set: the end of a sentence."""
+  import tensorflow_datasets as tfds
   folder = pathlib.Path(found.data_dir)
+  if isinstance(found, tfds.core.read_only_builder.ReadOnlyBuilder):
+    return f'delete {folder} and prepare it again as before'  # A user's own.
   return (f'delete {folder} and prepare it again with '
           f'{prepare_command(name, folder.parents[1])}')
 

@@ -90,12 +90,12 @@ def main(parsed):
 
 def _step(config, model, state, batch, jit, augmentation):
   """A function of no arguments: forward and backward of one batch."""
-  run = tf.function(functools.partial(
+  run = _compiled(jit, functools.partial(
       steps.forward_backward, model=model,
       augment=functools.partial(
           augment.apply, seed=config.seed, config=augmentation),
       standardize=augment.standardize, label_smoothing=config.label_smoothing,
-      global_batch=config.global_batch), jit_compile=jit, autograph=False)
+      global_batch=config.global_batch))
   read = lambda variables: [tf.convert_to_tensor(v) for v in variables]
   arguments = (read(state.params), read(state.statistics),
                *read([state.mean, state.stddev, state.loss_scale]), batch)
@@ -105,12 +105,17 @@ def _step(config, model, state, batch, jit, augmentation):
 def _alone(config, state, batch, jit, augmentation):
   """A function of no arguments: the augmentation of one batch."""
   targets = tf.one_hot(batch['label'], 1000)
-  run = tf.function(functools.partial(
-      augment.apply, seed=config.seed, config=augmentation), jit_compile=jit,
-                    autograph=False)
+  run = _compiled(jit, functools.partial(
+      augment.apply, seed=config.seed, config=augmentation))
   mean = tf.convert_to_tensor(state.mean)
   return lambda: run(
       batch['image'], targets, batch['position'], mean)[0].numpy()
+
+
+def _compiled(jit, function):
+  # The lambda hides bound keywords, which tf.function would take for inputs.
+  return tf.function(lambda *arguments: function(*arguments), jit_compile=jit,
+                     autograph=False)
 
 
 def _secs(function):

@@ -3,7 +3,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from configs import schema
 from pipelines import augment
+from pipelines import color
+from pipelines import erasing
+from pipelines import mixing
+from pipelines import policies
 from pipelines import threefry
 
 
@@ -70,3 +75,61 @@ def test_standardize(mean_shape):
   result = augment.standardize(tf.constant(images), mean, stddev)
   np.testing.assert_allclose(
       result, (images.astype(float) - 100) / [10, 20, 40], rtol=1e-6, atol=1e-6)
+
+
+_KEYS = {'seed': 5}
+
+
+def _apply_by_hand(images, targets, positions, mean, config):
+  """What apply is to do, step by step, for one field at a time."""
+  images = tf.constant(images)
+  if config.crop_padding or config.flip:
+    images = augment.crop_and_flip(
+        images, positions, padding=config.crop_padding, flip=config.flip,
+        **_KEYS)
+  if config.policy == 'rand_augment':
+    images = policies.rand_augment(
+        images, positions, layers=3, magnitude=4.0, **_KEYS)
+  if config.policy == 'auto_cifar10':
+    images = policies.auto_augment(images, positions, policy='cifar10', **_KEYS)
+  if config.brightness:
+    images = color.jitter(images, positions, brightness=0.1, contrast=0.2,
+                          saturation=0.3, **_KEYS)
+  if config.cutout:
+    images = erasing.cutout(images, positions, mean, side=3, **_KEYS)
+  if config.erasing:
+    images = erasing.random_erasing(
+        images, positions, mean, probability=0.5, **_KEYS)
+  if config.mixup:
+    return mixing.mix(images, targets, positions, mixup=0.2, cutmix=0.7,
+                      **_KEYS)
+  return images, targets
+
+
+@pytest.mark.parametrize('fields', [
+    {}, {'flip': True}, {'crop_padding': 2},
+    {'policy': 'rand_augment', 'layers': 3, 'magnitude': 4.0},
+    {'policy': 'auto_cifar10'},
+    {'brightness': 0.1, 'contrast': 0.2, 'saturation': 0.3},
+    {'cutout': 3}, {'erasing': 0.5}, {'mixup': 0.2, 'cutmix': 0.7},
+    {'crop_padding': 2, 'flip': True, 'policy': 'rand_augment', 'layers': 3,
+     'magnitude': 4.0, 'brightness': 0.1, 'contrast': 0.2, 'saturation': 0.3,
+     'cutout': 3, 'erasing': 0.5, 'mixup': 0.2, 'cutmix': 0.7}])
+@pytest.mark.parametrize('jit', [False, True])
+def test_apply_does_what_is_asked_in_order(fields, jit):
+  config = schema.Augment(**fields)
+  images, targets = _images(), np.eye(16, dtype=np.float32)
+  positions = tf.range(100, 116, dtype=tf.int64)
+  mean = np.array([10, 20, 30], np.float32)
+  function = tf.function(
+      lambda *batch: augment.apply(*batch, config=config, **_KEYS),
+      jit_compile=jit)
+  got_images, got_targets = function(images, targets, positions, mean)
+  expected_images, expected_targets = _apply_by_hand(
+      images, targets, positions, mean, config)
+  # Under XLA, a fused multiplication may round the last bit otherwise.
+  np.testing.assert_allclose(got_images, expected_images, rtol=1e-5, atol=1e-3)
+  np.testing.assert_allclose(got_targets, expected_targets, rtol=1e-6)
+  assert got_images.dtype == (
+      tf.float32 if 'mixup' in fields else tf.uint8)
+  assert (got_images.numpy() == images).all() == (not fields)

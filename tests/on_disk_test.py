@@ -93,6 +93,22 @@ def test_pictures_are_cropped_by_position_whatever_the_hardware(data_dir):
   assert len({image.tobytes() for image in images.reshape(96, -1)}) == 96
 
 
+def test_a_process_reads_its_share_alone(data_dir, monkeypatch):
+  source = _open('photos', data_dir, image_size=16)
+  read, asked = source.records.read, []
+  monkeypatch.setattr(source.records, 'read', lambda numbers: (
+      asked.extend(numbers), read(numbers))[1])
+  share = batches.Share(replicas=4, first=2, local=1)
+  for _ in batches.train(source, seed=3, global_batch=8, first_step=0,
+                         last_step=5, share=share):
+    pass
+  # Two of the eight positions of each step: the fifth and the sixth.
+  positions = [8 * step + i for step in range(5) for i in (4, 5)]
+  assert sorted(asked) == sorted(batches.train_examples(
+      tf.constant(positions, tf.int64), size=24, seed=3, global_batch=8
+  ).numpy())
+
+
 def test_a_batch_is_what_its_records_and_draws_make_of_it(data_dir):
   """By hand: order, TensorFlow's own reader, the crop of each position."""
   source = _open('photos', data_dir, image_size=16)

@@ -130,20 +130,31 @@ def test_auto_contrast_rounds_as_pillow_for_every_range():
         got, _pillow(image, 'auto_contrast', 0), str(r))
 
 
-@pytest.mark.parametrize('name', ['auto_contrast', 'equalize', 'contrast'])
-@pytest.mark.parametrize('values', [
-    [7] * 512,  # One value.
-    [7] * 500 + [9] * 12,
-    list(range(254, 0, -2)) * 2,  # Fewer pixels than levels.
-    list(range(250)) * 2 + [254] * 9 + [255],  # Equalised above 255: clipped.
-    [0] * 511 + [255],
-    [10] * 256 + [11] * 256,  # A mean of 10.5.
-    [10] * 257 + [11] * 255,
-], ids=lambda values: f'{len(values)}_{values[0]}_{values[-1]}')
-def test_odd_histograms(name, values):
-  image = np.array(values, np.uint8).reshape(2, -1, 1)
-  np.testing.assert_array_equal(
-      _apply([image], [name], [0.5])[0], _pillow(image, name, 0.5))
+@pytest.mark.parametrize('mode', ['eager', 'xla'])
+def test_odd_histograms(mode):
+  images = np.array([
+      [7] * 512,  # One value.
+      [7] * 500 + [9] * 12,
+      [*range(212)] + [255] * 300,  # Fewer pixels below the last than levels.
+      [*range(250)] * 2 + [254] * 9 + [255] * 3,  # Equalised beyond 255.
+      [0] * 511 + [255],
+      [10] * 256 + [11] * 256,  # A mean of 10.5.
+      [10] * 257 + [11] * 255,
+  ] * 3, np.uint8).reshape(-1, 16, 32, 1)
+  names = np.repeat(['auto_contrast', 'equalize', 'contrast'], 7)
+  result = _apply(images, names, [0.5] * 21, mode)
+  for image, name, got in zip(images, names, result):
+    np.testing.assert_array_equal(got, _pillow(image, name, 0.5), name)
+
+
+@pytest.mark.parametrize('name', operations.GEOMETRIC)
+def test_no_pixel_is_one_off(name):
+  # Of these, float32 would fetch a few from the place next to Pillow's.
+  shares = np.random.default_rng(0).uniform(-1, 1, 40)
+  images = _noise(len(shares), 150, 180, 1)
+  result = _apply(images, [name] * len(shares), shares)
+  expected = [_pillow(*args) for args in zip(images, [name] * 40, shares)]
+  np.testing.assert_array_equal(result, expected)
 
 
 @pytest.mark.parametrize('h, w', [(1, 1), (1, 7), (2, 5), (3, 3), (9, 2)])

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
 from configs.errors import UserError
 from pipelines import pixel_statistics
@@ -108,6 +109,22 @@ def test_what_is_missing_is_said(data_dir, name, split, words):
     _load(name, split, data_dir)
   for word in words:
     assert word in str(raised.value)
+
+
+def test_a_single_class_is_nothing_to_learn(tmp_path, capsys):
+  for classes in (1, 2):
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name=f'same_{classes}', version='1.0.0', data_dir=tmp_path,
+        features=tfds.features.FeaturesDict({
+            'image': tfds.features.Image(shape=(4, 4, 1)),
+            'label': tfds.features.ClassLabel(num_classes=classes)}),
+        split_datasets={'train': [
+            (i, {'image': np.zeros((4, 4, 1), np.uint8), 'label': 0})
+            for i in range(3)]})
+  with pytest.raises(UserError, match='same_1 has 1 class: choose one with two'):
+    _load('same_1', 'train', tmp_path)
+  assert _load('same_2', 'train', tmp_path).size == 3
+  assert 'warning: all 3 examples have the label 0' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('damage', ['flipped', 'truncated', 'missing'])
