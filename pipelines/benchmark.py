@@ -64,8 +64,8 @@ def main(parsed):
   near, far = _start_secs(config, source, 10), _start_secs(
       config, source, 10_000_000)
   print(f'first batch of a stream from step 10: {1000 * near:.1f} ms; from '
-        f'step 10,000,000: {1000 * far:.1f} ms (ratio {far / near:.2f}, medians '
-        f'of {_STARTS})')
+        f'step 10,000,000: {1000 * far:.1f} ms (ratio {far / near:.2f}, '
+        f'medians of {_STARTS})')
   return command_line.DONE
 
 

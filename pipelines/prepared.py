@@ -1,4 +1,4 @@
-"""Finds prepared TFDS data sets, and says in a sentence what is wrong with them.
+"""Finds prepared TFDS data sets; says in a sentence what is wrong with them.
 
 Never touches the network: `python -m pipelines.prepare` is the command that
 does.
@@ -84,6 +84,10 @@ def prepare_command(name, data_dir):
 def _builder(name, data_dir):
   import tensorflow_datasets as tfds  # Late: digits need none of its start-up.
   data_dir = os.path.expanduser(data_dir or tfds.core.constants.DATA_DIR)
+  if '://' in data_dir:
+    raise UserError(
+        f'--data_dir={data_dir} is no folder of this machine: mount the bucket '
+        'as one, or copy the data set to a disk.')
   name_alone, _, version = name.partition(':')
   there = pathlib.Path(data_dir, name_alone, version)
   if version and (there / 'dataset_info.json').exists():
@@ -134,7 +138,8 @@ def _check_features(name, features):
   image, label = features['image'], features['label']
   if image.tf_dtype != tf.uint8:
     raise UserError(
-        f'Data set {name} has images of {image.tf_dtype.name}: choose one of uint8.')
+        f'Data set {name} has images of {image.tf_dtype.name}: choose one of '
+        'uint8.')
   if label.num_classes < 2:
     raise UserError(
         f'Data set {name} has {label.num_classes} class: choose one with two '

@@ -8,8 +8,9 @@ _DEFAULTS = sources.Reading()
 
 def define():
   """Defines them; `get` reads them once they are parsed."""
-  flags.DEFINE_string('data_dir', _DEFAULTS.data_dir, 'Where TFDS data sets are '
-                      "prepared; none: TFDS's default, ~/tensorflow_datasets.")
+  flags.DEFINE_string('data_dir', _DEFAULTS.data_dir, 'Where TFDS data sets '
+                      "are prepared; none: TFDS's default, "
+                      '~/tensorflow_datasets.')
   flags.DEFINE_float('memory_gib', _DEFAULTS.memory_gib, 'Splits of images of '
                      'one size that take at most so much memory once decoded '
                      'are kept there, others read from disk; 0: from disk.',

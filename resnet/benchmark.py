@@ -32,9 +32,9 @@ from pipelines import reading_flags
 from pipelines import sources
 from resnet import execution_flags
 from resnet import loop
+from resnet import network
 from resnet import strategy as strategy_lib
 from resnet import summaries
-from resnet import trainer
 
 
 def parse(argv):
@@ -124,7 +124,7 @@ def plain_step(config, strategy, reading, jit):
   replica_batch = strategy_lib.replica_batch(config.global_batch, replicas)
   batch = next(iter(batches.evaluate(source, replica_batch=replica_batch)))
   with strategy.scope():
-    model, state = trainer.build(config, strategy, source)
+    model, state = network.build(config, strategy, source)
     images = augment.standardize(batch['image'], state.mean, state.stddev)
     optimizer = keras.optimizers.SGD(
         config.schedule.peak * 1e-3, config.optimizer.momentum,

@@ -23,8 +23,8 @@ from pipelines import batches
 from pipelines import reading_flags
 from pipelines import sources
 from resnet import execution_flags
+from resnet import network
 from resnet import steps
-from resnet import strategy as strategy_lib
 from resnet import trainer
 
 _NOTHING = {'crop_padding': 0, 'flip': False, 'policy': 'none',
@@ -63,21 +63,20 @@ def main(parsed):
   strategy = execution_flags.make_strategy()
   source = sources.load(config.data.name, config.data.train_split,
                         reading_flags.get(), config.data.image_size)
-  model, state = trainer.build(config, strategy, source)
+  model, state = network.build(config, strategy, source)
   batch = next(iter(batches.train(
       source, seed=config.seed, global_batch=config.global_batch, first_step=0,
       last_step=1)))
-  jit = strategy_lib.use_xla(values.jit, strategy, False)
-  make = functools.partial(_step, config, model, state, batch, jit)
-  bare = make(schema.Augment(**_NOTHING))
-  print(f'{recipe}, batches of {config.global_batch} x {source.image_shape} on '
-        f'{strategy.extended.worker_devices[0]}, XLA {jit}; median of '
-        f'{values.rounds} rounds [least, most]:')
+  make = functools.partial(_timed, config, strategy, model, state, batch,
+                           values.jit)
+  _, bare = make(_NOTHING)
+  device = strategy.extended.worker_devices[0].rpartition('/device:')[2]
+  print(f'{recipe}, batches of {config.global_batch} x {source.image_shape}, '
+        f'{device}, --jit={values.jit}; median of {values.rounds} rounds '
+        '[least, most]:')
   print(f'  {"":26} {"ms an image, alone":24} step / bare step')
   for name, changes in _EACH.items():
-    augmentation = dataclasses.replace(schema.Augment(**_NOTHING), **changes)
-    timed = (_alone(config, state, batch, jit, augmentation),
-             make(augmentation), bare)
+    timed = (*make({**_NOTHING, **changes}), bare)
     for function in timed:  # Traces and compiles.
       function()
     rounds = [[_secs(function) for function in timed]
@@ -88,34 +87,29 @@ def main(parsed):
   return command_line.DONE
 
 
-def _step(config, model, state, batch, jit, augmentation):
-  """A function of no arguments: forward and backward of one batch."""
-  run = _compiled(jit, functools.partial(
-      steps.forward_backward, model=model,
-      augment=functools.partial(
-          augment.apply, seed=config.seed, config=augmentation),
+def _timed(config, strategy, model, state, batch, jit, fields):
+  """Two functions of no arguments, for one batch.
+
+  Returns:
+    The augmentation alone; forward and backward with it.
+  """
+  config = dataclasses.replace(config, augment=schema.Augment(**fields))
+  augment_images = trainer.make_augment(config, strategy, jit)
+  compiled = trainer.compiler(config, strategy, jit)
+  forward_backward = tf.function(compiled(functools.partial(
+      steps.forward_backward, model=model, augment=augment_images,
       standardize=augment.standardize, label_smoothing=config.label_smoothing,
-      global_batch=config.global_batch))
+      global_batch=config.global_batch)), autograph=False)
+  alone = tf.function(compiled(augment_images), autograph=False)
   read = lambda variables: [tf.convert_to_tensor(v) for v in variables]
-  arguments = (read(state.params), read(state.statistics),
-               *read([state.mean, state.stddev, state.loss_scale]), batch)
-  return lambda: run(*arguments)[2].numpy()
-
-
-def _alone(config, state, batch, jit, augmentation):
-  """A function of no arguments: the augmentation of one batch."""
-  targets = tf.one_hot(batch['label'], 1000)
-  run = _compiled(jit, functools.partial(
-      augment.apply, seed=config.seed, config=augmentation))
-  mean = tf.convert_to_tensor(state.mean)
-  return lambda: run(
-      batch['image'], targets, batch['position'], mean)[0].numpy()
-
-
-def _compiled(jit, function):
-  # The lambda hides bound keywords, which tf.function would take for inputs.
-  return tf.function(lambda *arguments: function(*arguments), jit_compile=jit,
-                     autograph=False)
+  mean, stddev, scale = read([state.mean, state.stddev, state.loss_scale])
+  params, statistics = read(state.params), read(state.statistics)
+  target = tf.one_hot(batch['label'], model.output_shape[-1])
+  return (
+      lambda: alone(
+          batch['image'], target, batch['position'], mean)[0].numpy(),
+      lambda: forward_backward(
+          params, statistics, mean, stddev, scale, batch)[2].numpy())
 
 
 def _secs(function):

@@ -12,6 +12,7 @@ from pipelines import reading_flags
 from pipelines import sources
 from resnet import checkpoint
 from resnet import execution_flags
+from resnet import network
 from resnet import report
 from resnet import run_folder
 from resnet import summaries
@@ -45,7 +46,7 @@ def main(others):
   source = sources.load(config.data.name, split, reading_flags.get(),
                         config.data.image_size)
   # What standardises the input is in the checkpoint, as trained with.
-  model, state = trainer.build(config, strategy, source)
+  model, state = network.build(config, strategy, source)
   folder = workdir / run_folder.CHECKPOINTS
   step = checkpoint.Checkpoints(folder, state.paths).restore(
       step, set_aside=False)

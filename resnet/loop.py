@@ -14,6 +14,7 @@ from configs.command_line import DONE, START_AGAIN
 from configs.errors import UserError
 from pipelines import sources
 from resnet import checkpoint
+from resnet import network
 from resnet import plan
 from resnet import progress
 from resnet import report
@@ -70,7 +71,7 @@ def train_and_evaluate(config, strategy, workdir, options,
     train_source = open_split(config.data.train_split)
     eval_source = open_split(config.data.eval_split)
     total_steps = plan.total_steps(config, train_source.size)
-    model, state = trainer.build(config, strategy, train_source)
+    model, state = network.build(config, strategy, train_source)
     checkpoints = checkpoint.Checkpoints(
         folder.checkpoints, state.paths, options.keep_last)
     checkpoints.sweep()

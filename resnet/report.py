@@ -49,8 +49,8 @@ def input_wait_text(records):
       f'warning: at least {min(waits):.0%} of the time at each of the last '
       f'{_WAITS} log points went to waiting for input: the host prepares '
       'images more slowly than the devices train on them; `python -m '
-      'pipelines.benchmark`, with the same --config and --data_dir, tells which '
-      'stage costs what and how many cores it takes.')
+      'pipelines.benchmark`, with the same --config and --data_dir, tells what '
+      'each stage costs and how many cores it takes.')
 
 
 def summary(written, watch):

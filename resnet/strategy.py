@@ -72,8 +72,13 @@ def use_xla(jit, strategy, sync_batch_norm):
         '--jit=true cannot compile config.model.sync_batch_norm=True on '
         f'{strategy.num_replicas_in_sync} replicas (XLA has no reduction over '
         'replicas): give --jit=false, or sync_batch_norm=False.')
-  on_gpu = all('GPU' in d for d in strategy.extended.worker_devices)
-  return jit == 'true' or (jit == 'auto' and on_gpu and not collective)
+  return jit == 'true' or (
+      jit == 'auto' and on_gpus(strategy) and not collective)
+
+
+def on_gpus(strategy):
+  """Whether every device of a strategy is a GPU."""
+  return all('GPU' in d for d in strategy.extended.worker_devices)
 
 
 def _split_cpu(count):

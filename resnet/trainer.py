@@ -1,14 +1,12 @@
 """Joins a config, its data and its network into calls that train and evaluate.
 
-The only file in which `pipelines` and the model meet.
+This is where batches from `pipelines` meet the model.
 """
 import contextlib
-import dataclasses
 import functools
 import time
 from typing import NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -17,20 +15,10 @@ from configs.errors import UserError
 from pipelines import augment
 from pipelines import batches
 from pipelines import decode
-from pipelines import pixel_statistics
-from pipelines import salts
-from pipelines import sources
-from pipelines import threefry
-from resnet import classics
-from resnet import model as resnet_model
 from resnet import plan
 from resnet import schedules
-from resnet import state as state_lib
 from resnet import steps
 from resnet import strategy as strategy_lib
-
-_DTYPES = {'float32': 'float32', 'bfloat16': 'mixed_bfloat16',
-           'float16': 'mixed_float16'}
 
 
 class Call(NamedTuple):
@@ -44,41 +32,20 @@ class Call(NamedTuple):
   input_secs: float  # Of them, waiting for the input.
 
 
-def build(config, strategy, train_source):
-  """The network of a config and its state at step 0, on every replica.
-
-  Args:
-    config: schema.Config.
-    strategy: tf.distribute strategy.
-    train_source: the training split; gives image shape, classes and, unless
-      the config has them, the mean and standard deviation of the input.
-
-  Returns:
-    (Keras model, state.State).
-  """
-  keras.utils.set_random_seed(config.seed)
-  mean, stddev = pixel_statistics.mean_and_stddev(config.data, train_source)
-  with strategy.scope():
-    model = _build_model(config, train_source)
-    state = state_lib.create(
-        model, optimizer=config.optimizer.name, precision=config.precision,
-        mean=mean, stddev=stddev)
-  return model, state
-
-
 class Train:
   """Several updates a call, over a stream that starts at `first_step`."""
 
   def __init__(self, config, strategy, model, state, source, *, jit,
                first_step):
-    """Args: see build; jit 'auto', 'true' or 'false'; first_step int."""
+    """Args: see network.build; jit 'auto', 'true' or 'false'; first_step int."""
     self._config, self._strategy, self._state = config, strategy, state
     self._source = source
     self._total_steps = plan.total_steps(config, source.size)
     self._warmup_steps = plan.warmup_steps(config, source.size)
     _check_batch(config, strategy.num_replicas_in_sync)
     self._stream_end = first_step
-    self._run = self._make_run(model, _compiler(config, strategy, jit))
+    self._run = self._make_run(model, compiler(config, strategy, jit),
+                               make_augment(config, strategy, jit))
     self.steps_per_call = 1
 
   def __call__(self, step, most, stop):
@@ -152,15 +119,14 @@ class Train:
         seed=self._config.seed, global_batch=n,
         repeats=self._config.augment.repeats).numpy()
 
-  def _make_run(self, model, compiled):
+  def _make_run(self, model, compiled, augment_images):
     """The tf.function of several updates in a row."""
     config, strategy = self._config, self._strategy
     replica_step = functools.partial(
         steps.replica_train_step, self._state,
         forward_backward=compiled(functools.partial(
             steps.forward_backward, model=model,
-            augment=functools.partial(
-                augment.apply, seed=config.seed, config=config.augment),
+            augment=augment_images,
             standardize=augment.standardize,
             label_smoothing=config.label_smoothing,
             global_batch=config.global_batch)),
@@ -202,7 +168,7 @@ class Evaluate:
         batches.evaluate, source, replica_batch=replica_batch))
     self._run = _make_eval_run(strategy, functools.partial(
         steps.replica_eval_step, state,
-        evaluate=_compiler(config, strategy, jit)(functools.partial(
+        evaluate=compiler(config, strategy, jit)(functools.partial(
             steps.evaluate, model=model, standardize=augment.standardize))))
 
   def __call__(self, stop_requested=lambda: None):
@@ -253,6 +219,21 @@ def _make_eval_run(strategy, replica_step):
   return run
 
 
+def make_augment(config, strategy, jit):
+  """What forward_backward does to images first; see augment.apply.
+
+  Where XLA is not used for the whole step, --jit=auto still uses it here: on
+  GPUs, whose whole numbers TensorFlow's own operations would take to the host,
+  and for policies, which it makes three times as fast on CPUs.
+  """
+  function = functools.partial(
+      augment.apply, seed=config.seed, config=config.augment)
+  if jit == 'auto' and (strategy_lib.on_gpus(strategy)
+                        or config.augment.policy != 'none'):
+    return _with_xla(function)
+  return function
+
+
 @contextlib.contextmanager
 def _explained(source, examples):
   """Turns TensorFlow's error for input that cannot be read into a UserError.
@@ -293,7 +274,7 @@ def _distribute(strategy, make_dataset):
   return strategy.distribute_datasets_from_function(of_process)
 
 
-def _compiler(config, strategy, jit):
+def compiler(config, strategy, jit):
   """What makes a pure function ready to be traced: XLA, or nothing more.
 
   Without XLA there must be no tf.function around it: synchronised batch norm
@@ -302,35 +283,10 @@ def _compiler(config, strategy, jit):
   if not strategy_lib.use_xla(jit, strategy, config.model.sync_batch_norm):
     return tf.autograph.experimental.do_not_convert
 
-  def compiled(function):
-    # The lambda hides bound keywords, which tf.function would take for inputs.
-    return tf.function(lambda *arguments: function(*arguments),
-                       jit_compile=True, autograph=False)
-
-  return compiled
+  return _with_xla
 
 
-def _build_model(config, source):
-  fields = dataclasses.asdict(config.model)
-  name = fields.pop('name')
-  shared = {'image_shape': source.image_shape,
-            'num_classes': source.num_classes,
-            'dtype': _DTYPES[config.precision]}
-  sizes = config.augment.sizes
-  if name == 'resnet':
-    if sizes:
-      smallest = min(*sizes, config.data.image_size)
-      shared['image_shape'] = (smallest, smallest, source.image_shape[-1])
-    return resnet_model.build(**fields, **shared, any_size=bool(sizes))
-  if sizes:
-    raise UserError(
-        f'config.augment.sizes={sizes} needs a network for images of any size, '
-        f'and config.model.name={name} is for one: set sizes to (), or give '
-        'config.model.name=resnet.')
-  return classics.build(
-      name, **shared,
-      sync_batch_norm=config.model.sync_batch_norm,
-      batch_norm_momentum=config.model.batch_norm_momentum,
-      batch_norm_epsilon=config.model.batch_norm_epsilon,
-      draw_uniform=lambda position, salt, shape: threefry.uniform(
-          config.seed, position, salts.DROPOUT + salt, shape))
+def _with_xla(function):
+  # The lambda hides bound keywords, which tf.function would take for inputs.
+  return tf.function(lambda *arguments: function(*arguments),
+                     jit_compile=True, autograph=False)

@@ -121,10 +121,15 @@ def test_a_single_class_is_nothing_to_learn(tmp_path, capsys):
         split_datasets={'train': [
             (i, {'image': np.zeros((4, 4, 1), np.uint8), 'label': 0})
             for i in range(3)]})
-  with pytest.raises(UserError, match='same_1 has 1 class: choose one with two'):
+  with pytest.raises(UserError, match='same_1 has 1 class: choose one with'):
     _load('same_1', 'train', tmp_path)
   assert _load('same_2', 'train', tmp_path).size == 3
   assert 'warning: all 3 examples have the label 0' in capsys.readouterr().err
+
+
+def test_buckets_are_to_be_mounted():
+  with pytest.raises(UserError, match='--data_dir=gs://b is no folder of this'):
+    _load('cifar10', 'train', 'gs://b')
 
 
 @pytest.mark.parametrize('damage', ['flipped', 'truncated', 'missing'])

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from configs import schema
 from pipelines import sources
+from resnet import network
 from resnet import state as state_lib
 from resnet import steps
 from resnet import trainer
@@ -35,6 +36,11 @@ def _linear_state(strategy):
         model, optimizer='sgd', precision='float32',
         mean=np.zeros(3, np.float32), stddev=np.ones(3, np.float32))
   return model, state
+
+
+def _leave_alone(images, target, positions, mean):
+  del positions, mean
+  return images, target
 
 
 def _run_step(strategy, step, batch):
@@ -69,7 +75,7 @@ def test_update_and_sums_match_the_closed_form(replicas, jit):
       steps.replica_train_step, state, stop=tf.constant(0.0),
       step=tf.constant(0, tf.int64),
       forward_backward=compiled(functools.partial(
-          steps.forward_backward, model=model, augment=lambda x, t, p, m: (x, t),
+          steps.forward_backward, model=model, augment=_leave_alone,
           standardize=lambda x, m, s: tf.cast(x, tf.float32) / 255,
           label_smoothing=0.0, global_batch=4)),
       update=compiled(functools.partial(
@@ -148,7 +154,7 @@ def test_batch_norm_statistics_are_the_mean_over_replicas():
       steps.replica_train_step, state, stop=tf.constant(0.0),
       step=tf.constant(0, tf.int64),
       forward_backward=functools.partial(
-          steps.forward_backward, model=model, augment=lambda x, t, p, m: (x, t),
+          steps.forward_backward, model=model, augment=_leave_alone,
           standardize=lambda x, m, s: tf.cast(x, tf.float32),
           label_smoothing=0.0, global_batch=4),
       update=functools.partial(
@@ -174,7 +180,7 @@ def _train(config, replicas, jit='false', side=8):
   """Three updates; returns (model, state, means)."""
   strategy = strategies.on_cpus(replicas)
   source = _source(37, side=side)
-  model, state = trainer.build(config, strategy, source)
+  model, state = network.build(config, strategy, source)
   train = trainer.Train(config, strategy, model, state, source, jit=jit,
                         first_step=0)
   assert train(0, 3, stop=False).step == 3
@@ -203,6 +209,15 @@ def test_xla_trains_as_without_it():
   np.testing.assert_allclose(plain[2]['loss'], compiled[2]['loss'], rtol=1e-4)
 
 
+def test_augmentation_is_the_same_compiled_alone():
+  """--jit=auto compiles a policy where it compiles nothing else."""
+  config = _config(augment=schema.Augment(
+      policy='rand_augment', flip=True, brightness=0.4, mixup=0.3))
+  plain, compiled = _train(config, 2), _train(config, 2, jit='auto')
+  for a, b in zip(plain[0].variables, compiled[0].variables):
+    np.testing.assert_allclose(a.numpy(), b.numpy(), atol=2e-5, err_msg=a.path)
+
+
 def test_every_variable_is_the_same_on_all_replicas():
   _, state, _ = _train(_config(), 2)
   for path, variable in state.paths.items():
@@ -214,7 +229,7 @@ def test_every_variable_is_the_same_on_all_replicas():
 def test_evaluation_counts_each_example_once(replicas, batch):
   config = _config(eval_batch=batch)
   strategy, source = strategies.on_cpus(replicas), _source(11, classes=7)
-  model, state = trainer.build(config, strategy, source)
+  model, state = network.build(config, strategy, source)
   values = trainer.Evaluate(
       config, strategy, model, state, source, jit='false')()
 
@@ -239,7 +254,7 @@ def test_pictures_whose_size_grows_during_the_run(tmp_path):
       data=schema.Data(name='photos', image_size=32), train_steps=5,
       augment=schema.Augment(sizes=(16, 24), flip=True))
   strategy = strategies.on_cpus(2)
-  model, state = trainer.build(config, strategy, source)
+  model, state = network.build(config, strategy, source)
   train = trainer.Train(config, strategy, model, state, source, jit='false',
                         first_step=0)
   # 16 until step 5 / 2, rounded up: a call ends there.
@@ -253,7 +268,7 @@ def test_pictures_whose_size_grows_during_the_run(tmp_path):
 
 def test_evaluation_stops_when_asked():
   config, strategy, source = _config(), strategies.on_cpus(2), _source(11)
-  model, state = trainer.build(config, strategy, source)
+  model, state = network.build(config, strategy, source)
   evaluate = trainer.Evaluate(
       config, strategy, model, state, source, jit='false')
   assert evaluate(lambda: 'SIGTERM') is None
@@ -261,7 +276,7 @@ def test_evaluation_stops_when_asked():
 
 def test_a_request_to_stop_ends_the_call_after_one_update():
   config, strategy, source = _config(), strategies.on_cpus(2), _source(37)
-  model, state = trainer.build(config, strategy, source)
+  model, state = network.build(config, strategy, source)
   train = trainer.Train(config, strategy, model, state, source, jit='false',
                         first_step=0)
   call = train(0, 3, stop='SIGTERM')
@@ -272,7 +287,7 @@ def test_several_updates_a_call_are_the_same_as_one():
   config, strategy, source = _config(), strategies.on_cpus(1), _source(37)
   weights = []
   for counts in ([3], [1, 1, 1]):
-    model, state = trainer.build(config, strategy, source)
+    model, state = network.build(config, strategy, source)
     train = trainer.Train(config, strategy, model, state, source, jit='false',
                           first_step=0)
     step = 0

@@ -1,0 +1,63 @@
+"""From a config to its network and the state that training changes."""
+import dataclasses
+
+import keras
+
+from configs.errors import UserError
+from pipelines import pixel_statistics
+from pipelines import salts
+from pipelines import threefry
+from resnet import classics
+from resnet import model as resnet_model
+from resnet import state as state_lib
+
+_DTYPES = {'float32': 'float32', 'bfloat16': 'mixed_bfloat16',
+           'float16': 'mixed_float16'}
+
+
+def build(config, strategy, train_source):
+  """The network of a config and its state at step 0, on every replica.
+
+  Args:
+    config: schema.Config.
+    strategy: tf.distribute strategy.
+    train_source: the training split; gives image shape, classes and, unless
+      the config has them, the mean and standard deviation of the input.
+
+  Returns:
+    (Keras model, state.State).
+  """
+  keras.utils.set_random_seed(config.seed)
+  mean, stddev = pixel_statistics.mean_and_stddev(config.data, train_source)
+  with strategy.scope():
+    model = _build_model(config, train_source)
+    state = state_lib.create(
+        model, optimizer=config.optimizer.name, precision=config.precision,
+        mean=mean, stddev=stddev)
+  return model, state
+
+
+def _build_model(config, source):
+  fields = dataclasses.asdict(config.model)
+  name = fields.pop('name')
+  shared = {'image_shape': source.image_shape,
+            'num_classes': source.num_classes,
+            'dtype': _DTYPES[config.precision]}
+  sizes = config.augment.sizes
+  if name == 'resnet':
+    if sizes:
+      smallest = min(*sizes, config.data.image_size)
+      shared['image_shape'] = (smallest, smallest, source.image_shape[-1])
+    return resnet_model.build(**fields, **shared, any_size=bool(sizes))
+  if sizes:
+    raise UserError(
+        f'config.augment.sizes={sizes} needs a network for images of any size, '
+        f'and config.model.name={name} is for one: set sizes to (), or give '
+        'config.model.name=resnet.')
+  return classics.build(
+      name, **shared,
+      sync_batch_norm=config.model.sync_batch_norm,
+      batch_norm_momentum=config.model.batch_norm_momentum,
+      batch_norm_epsilon=config.model.batch_norm_epsilon,
+      draw_uniform=lambda position, salt, shape: threefry.uniform(
+          config.seed, position, salts.DROPOUT + salt, shape))
