@@ -97,7 +97,7 @@ def train_and_evaluate(config, strategy, workdir, options,
 
     if (logs.due(step) or last) and not written.has('train', step):
       written.write('train', step, {
-          **_means(train, config, step - written.last_step('train')),
+          **_means(train, config, options, step - written.last_step('train')),
           'learning_rate': train.learning_rate(step - 1), 'epoch': epoch(step),
           **_speed(config, watch.lap(), step - lap_step)})
       train.reset_means()
@@ -166,11 +166,13 @@ def _events(config, options, train_size):
           plan.every_steps(options.save_every_steps))
 
 
-def _means(train, config, steps):
+def _means(train, config, options, steps):
   """Means over the last `steps` updates, and how many images had no part."""
   means = train.means()
   skipped = steps * config.global_batch - means.pop('images')
-  return {**means, 'skipped_images': skipped} if skipped else means
+  if options.reading.skip_bad_images:
+    means['skipped_images'] = skipped
+  return means
 
 
 def _speed(config, lap, steps):

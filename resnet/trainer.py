@@ -244,7 +244,7 @@ def _explained(source, examples):
   """
   try:
     yield
-  except tf.errors.OpError as error:
+  except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
     explanation = source.explain(examples())
     if explanation:
       raise explanation from error
