@@ -7,6 +7,7 @@ things at the same steps as one that never stopped.
 """
 import functools
 import math
+import os
 import time
 from typing import NamedTuple
 
@@ -19,9 +20,11 @@ from resnet import plan
 from resnet import progress
 from resnet import report
 from resnet import run_folder
+from resnet import state as state_lib
 from resnet import stopwatch
 from resnet import summaries
 from resnet import trainer
+from resnet import workers
 
 
 class Options(NamedTuple):
@@ -57,10 +60,14 @@ def train_and_evaluate(config, strategy, workdir, options,
     UserError: whatever the user can mend; the loss is not a number.
   """
   watch = stopwatch.Stopwatch()
-  folder = run_folder.open_for_training(workdir, config)
-  if folder.finished:
-    print('This run is finished: nothing to do.')
-    print(report.summary_text(folder.finished, folder.path))
+  chief = workers.rank(strategy) == 0
+  workers.check_same(strategy, 'has another configuration or other versions',
+                     run_folder.identity(config))
+  folder = run_folder.open_for_training(workdir, config, chief)
+  if workers.of_chief(strategy, chief and bool(folder.finished)):
+    if chief:
+      print('This run is finished: nothing to do.')
+      print(report.summary_text(folder.finished, folder.path))
     return DONE
 
   # Build, and go on from the newest checkpoint.
@@ -74,17 +81,18 @@ def train_and_evaluate(config, strategy, workdir, options,
     model, state = network.build(config, strategy, train_source)
     checkpoints = checkpoint.Checkpoints(
         folder.checkpoints, state.paths, options.keep_last)
-    checkpoints.sweep()
-    step = first_step = checkpoints.restore() or 0
+    step = first_step = _restore(checkpoints, strategy, state)
     train = trainer.Train(config, strategy, model, state, train_source,
                           jit=options.jit, first_step=step)
     evaluate = trainer.Evaluate(config, strategy, model, state, eval_source,
                                 jit=options.jit)
-    folder.describe(config, strategy.extended.worker_devices)
-    written = summaries.Summaries(folder.path, step)
-    if not step:
+    if chief:
+      folder.describe(config, strategy.extended.worker_devices)
+    written = summaries.Summaries(folder.path, step, chief=chief)
+    if chief and not step:
       written.write_text('config', report.config_text(config))
-  bar = progress.Progress(total_steps, step)
+  bar = progress.Progress(
+      total_steps, step, None if chief else open(os.devnull, 'w'))
   bar.say(report.start_text(config, strategy, step, total_steps, folder.path))
   logs, evals, saves = _events(config, options, train_source.size)
   epoch = functools.partial(
@@ -110,6 +118,8 @@ def train_and_evaluate(config, strategy, workdir, options,
     new_best = False
     if (evals.due(step) or last) and not written.has('eval', step) and not stop:
       with watch.activity('evaluation'):
+        workers.check_same(
+            strategy, 'has other weights', state_lib.content(state))
         values = evaluate(lambda: stop_requested(step))
       stop = values is None
       if values:
@@ -118,16 +128,18 @@ def train_and_evaluate(config, strategy, workdir, options,
         new_best = step in _best_steps(written, options)
 
     timed = 0 < options.save_every_secs <= time.monotonic() - saved_at
-    if (saves.due(step) or timed or new_best or last or stop
-       ) and step > first_step and step not in checkpoints.steps():
+    if chief and (saves.due(step) or timed or new_best or last or stop
+                 ) and step > first_step and step not in checkpoints.steps():
       with watch.activity('checkpoints'):
         if not train.is_finite():
           raise _not_finite('a weight', step, checkpoints)
-        state.step.assign(step)
         checkpoints.save(step, _best_steps(written, options))
       saved_at = time.monotonic()
 
-    if last or stop or (step == first_step and stop_requested(step)):
+    # One of several workers takes a step even then: the others must know.
+    alone = workers.count(strategy) == 1
+    if last or stop or (
+        alone and step == first_step and stop_requested(step)):
       break
     boundary = min(total_steps, logs.after(step), evals.after(step),
                    saves.after(step))
@@ -141,6 +153,7 @@ def train_and_evaluate(config, strategy, workdir, options,
     else:
       watch.add('input_wait', call.input_secs)
     step, stop = call.step, call.stop
+    state.step.assign(step)
     bar.show(step, epoch=epoch(step), loss=call.loss, accuracy=call.accuracy,
              images_per_second=call.images / call.seconds)
 
@@ -151,10 +164,28 @@ def train_and_evaluate(config, strategy, workdir, options,
   if stop or not last:
     bar.say(report.stop_text(step, folder.path))
     return START_AGAIN
-  summary = report.summary(written, watch)
-  folder.finish(summary)
-  print(report.summary_text(summary, folder.path))
+  if chief:
+    summary = report.summary(written, watch)
+    folder.finish(summary)
+    print(report.summary_text(summary, folder.path))
   return DONE
+
+
+def _restore(checkpoints, strategy, state):
+  """Restores the newest checkpoint the chief can read, on all workers.
+
+  Returns:
+    Its step; 0 if there is none.
+  """
+  chief, step = workers.rank(strategy) == 0, 0
+  if chief:
+    checkpoints.sweep()
+    step = checkpoints.restore() or 0
+  step = workers.of_chief(strategy, step)
+  if step and not chief:
+    checkpoints.restore(step, set_aside=False)
+  workers.check_same(strategy, 'has other weights', state_lib.content(state))
+  return step
 
 
 def _events(config, options, train_size):

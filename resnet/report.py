@@ -11,14 +11,17 @@ _WAITS, _WAIT_FRACTION = 3, 0.1  # Log points, and share of their time.
 
 def start_text(config, strategy, step, total_steps, path):
   """One line: what is trained on what, and from where."""
+  replicas = strategy.num_replicas_in_sync
   devices = strategy.extended.worker_devices
   names = ', '.join(d.rpartition('/device:')[2] for d in devices)
+  if replicas > len(devices):
+    names += f' of each of {replicas // len(devices)} workers'
   model = config.model.name
   if model == 'resnet':
     model = f'ResNet-{config.model.depth} {config.model.version}'
   start = f'resuming at step {step} of' if step else 'training for'
-  return (f'{model} on {config.data.name}, {len(devices)} x '
-          f'{config.global_batch // len(devices)} images a step ({names}); '
+  return (f'{model} on {config.data.name}, {replicas} x '
+          f'{config.global_batch // replicas} images a step ({names}); '
           f'{start} {total_steps} steps in {path}')
 
 

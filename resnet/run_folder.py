@@ -4,6 +4,7 @@ workdir/{config.json, run.json, checkpoints/, train/, eval/, metrics.jsonl};
 TensorBoard reads workdir.
 """
 import fcntl
+import hashlib
 import json
 import os
 import pathlib
@@ -40,9 +41,7 @@ class RunFolder(NamedTuple):
     write_json(self.path / 'config.json', schema.to_dict(config))
     write_json(self.path / 'run.json', {
         'command': sys.argv, 'host': platform.node(), 'devices': devices,
-        'versions': {'python': platform.python_version(),
-                     'tensorflow': tf.__version__,
-                     'keras': keras.__version__}})
+        'versions': _versions()})
 
   def finish(self, summary):
     """Marks the run as finished and keeps its summary in run.json."""
@@ -50,12 +49,15 @@ class RunFolder(NamedTuple):
     write_json(path, {**read_json(path), 'summary': summary})
 
 
-def open_for_training(workdir, config):
+def open_for_training(workdir, config, chief=True):
   """Makes or reopens the folder of a run and locks it for this process.
+
+  Only the chief does; to other workers the folder is for reading.
 
   Args:
     workdir: path; made if it does not exist.
     config: the run's schema.Config.
+    chief: whether this process is the one that writes.
 
   Returns:
     RunFolder.
@@ -65,6 +67,8 @@ def open_for_training(workdir, config):
       another configuration, or another process is training in it.
   """
   path = pathlib.Path(workdir).expanduser()
+  if not chief:
+    return RunFolder(path, None)
   try:
     foreign = path.exists() and (
         not path.is_dir() or (any(path.iterdir())
@@ -83,6 +87,12 @@ def open_for_training(workdir, config):
         f'--workdir={workdir} cannot be written ({error.strerror}): give a '
         'folder you may write to.') from error
   return RunFolder(path, lock)
+
+
+def identity(config):
+  """Bytes that are the same for processes that train the same, in the same way.
+  """
+  return json.dumps([schema.to_dict(config), _versions()]).encode()
 
 
 def read_config(workdir):
@@ -117,6 +127,16 @@ def write_json(path, values):
     file.flush()
     os.fsync(file.fileno())
   os.replace(partial, path)
+
+
+def _versions():
+  root = pathlib.Path(__file__).parents[1]
+  code = hashlib.sha256()
+  for package in ('configs', 'pipelines', 'resnet'):
+    for path in sorted((root / package).glob('*.py')):
+      code.update(path.read_bytes())
+  return {'python': platform.python_version(), 'tensorflow': tf.__version__,
+          'keras': keras.__version__, 'code': code.hexdigest()[:16]}
 
 
 def _only_ours(path):

@@ -3,7 +3,8 @@ import tensorflow as tf
 
 from configs.errors import UserError
 
-NAMES = ('one_device', 'mirrored')
+MULTI_WORKER = 'multi_worker_mirrored'  # Made by workers.join.
+NAMES = ('one_device', 'mirrored', MULTI_WORKER)
 
 
 def make(name, devices=(), virtual_devices=0):

@@ -18,15 +18,18 @@ from tensorboard.summary.writer import event_file_writer
 class Summaries:
   """Writers of one run folder, opened at the step the run goes on from."""
 
-  def __init__(self, workdir, first_step, clock=time.time):
-    """Args: workdir path; first_step int; clock -> Unix seconds."""
+  def __init__(self, workdir, first_step, clock=time.time, chief=True):
+    """Args: workdir path; first_step int; clock -> Unix seconds; chief: whether
+    to write, or only keep the same records as the one who does."""
     workdir = pathlib.Path(workdir)
-    self._clock = clock
+    self._clock, self._chief = clock, chief
     path = workdir / 'metrics.jsonl'
     self.records = [r for r in read(path) if r['step'] <= first_step]
+    self._events = {}
+    if not chief:
+      return
     _rewrite(path, self.records)
     self._file = path.open('a')
-    self._events = {}
     for split in ('train', 'eval'):
       writer = event_file_writer.EventFileWriter(os.fspath(workdir / split))
       # Readers of events drop, at this mark, all that has a later step.
@@ -46,6 +49,8 @@ class Summaries:
     """
     record = {'split': split, 'step': step, 'time': self._clock(), **values}
     self.records.append(record)
+    if not self._chief:
+      return
     self._file.write(json.dumps(record) + '\n')
     self._file.flush()
     for tag, value in values.items():
@@ -70,7 +75,8 @@ class Summaries:
     return [r for r in self.records if r['split'] == split]
 
   def close(self):
-    self._file.close()
+    if self._chief:
+      self._file.close()
     for writer in self._events.values():
       writer.close()
 

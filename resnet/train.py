@@ -14,6 +14,7 @@ from pipelines import reading_flags
 from resnet import execution_flags
 from resnet import loop
 from resnet import stop_signals
+from resnet import workers
 
 _DEFAULTS = loop.Options()
 
@@ -52,10 +53,15 @@ def main(parsed):
   command_line.refuse(others)
   values = flags.FLAGS
   workdir = pathlib.Path(values.workdir or f'runs/{recipe}').expanduser()
-  strategy = execution_flags.make_strategy()
-  stop_signals.install()
   options = loop.Options(reading_flags.get(), **{
       name: values[name].value for name in loop.Options._fields[1:]})
+  return workers.run(
+      lambda: execution_flags.make_strategy(workers_allowed=True),
+      lambda strategy: _train(config, strategy, workdir, options))
+
+
+def _train(config, strategy, workdir, options):
+  stop_signals.install()  # Not before: joining the others does not heed it.
   return loop.train_and_evaluate(
       config, strategy, workdir, options,
       stop_requested=lambda _: stop_signals.requested())

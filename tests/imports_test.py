@@ -65,7 +65,7 @@ def test_no_tensorflow(package):
 @pytest.mark.parametrize('package, forbidden', [
     ('configs', {'resnet', 'pipelines', 'launch', 'tests'}),
     ('pipelines', {'resnet', 'launch', 'tests'}),
-    ('resnet', {'launch', 'tests'}),
+    ('resnet', {'tests'}),
     ('launch', {'resnet', 'pipelines', 'tests'}),
 ])
 def test_packages_import_one_way(package, forbidden):
@@ -77,6 +77,12 @@ def test_pipelines_meet_the_model_in_few_files():
   meeting = {module for module, imports in _modules('resnet').items()
              if 'pipelines' in _packages(imports) and not _is_binary(module)}
   assert meeting == {'resnet.trainer', 'resnet.network', 'resnet.loop'}
+
+
+def test_only_flags_know_how_jobs_are_started():
+  using = {module for module, imports in _modules('resnet').items()
+           if 'launch' in _packages(imports)}
+  assert using == {'resnet.execution_flags'}
 
 
 @pytest.mark.parametrize('name', [

@@ -21,7 +21,7 @@ class Result(NamedTuple):
   err: str
 
 
-def run(module, *argv, between_calls=None):
+def run(module, *argv, between_calls=None, environment=()):
   """Runs `python -m module argv` to its end.
 
   Args:
@@ -29,19 +29,22 @@ def run(module, *argv, between_calls=None):
     argv: flags.
     between_calls: for resnet.train: called with the number of updates done,
       in that process; must be picklable.
+    environment: {name: value} of variables that it has besides.
 
   Returns:
     Result.
   """
-  process, folder = start(module, *argv, between_calls=between_calls)
+  process, folder = start(module, *argv, between_calls=between_calls,
+                          environment=environment)
   return finish(process, folder)
 
 
-def start(module, *argv, between_calls=None):
+def start(module, *argv, between_calls=None, environment=()):
   """As `run`, but returns at once: what `finish` takes."""
   folder = tempfile.TemporaryDirectory()
   process = _CONTEXT.Process(
-      target=_child, args=(module, argv, folder.name, between_calls))
+      target=_child,
+      args=(module, argv, folder.name, between_calls, environment))
   process.start()
   return process, folder
 
@@ -61,7 +64,8 @@ def _read(folder, name):
   return pathlib.Path(folder.name, name).read_text()
 
 
-def _child(module, argv, folder, between_calls):
+def _child(module, argv, folder, between_calls, environment):
+  os.environ.update(environment)
   for number, name in ((1, 'out'), (2, 'err')):
     file = os.open(os.path.join(folder, name), os.O_WRONLY | os.O_CREAT)
     os.dup2(file, number)

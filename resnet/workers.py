@@ -1,0 +1,313 @@
+"""Several processes that train as one: joining, agreeing, and leaving.
+
+This file alone has names of TensorFlow that are not public: without them a
+worker that never comes, or one that hangs, would be waited for without end.
+
+  code = run(lambda: join(cluster, Settings(start_secs=600)), train)
+"""
+import contextlib
+import hashlib
+import os
+import re
+import socket
+import sys
+import threading
+import time
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
+from tensorflow.python.distribute import collective_all_reduce_strategy
+from tensorflow.python.eager import context
+
+from configs import command_line
+from configs.errors import UserError
+
+COLLECTIVES = ('auto', 'ring', 'nccl')
+_JOB = 'worker'
+_ANNOUNCE_SECS = 10.0
+_BARRIER_SECS = 60.0  # For a chief that is still writing a checkpoint.
+
+
+class Settings(NamedTuple):
+  """How workers wait for each other."""
+  collectives: str = 'auto'  # One of COLLECTIVES; auto: NCCL on GPUs, or ring.
+  start_secs: int = 600  # Until all must have come.
+  heartbeat_secs: int = 10  # Until a silent worker counts as lost.
+  collective_secs: int = 0  # Until a collective counts as hung; 0: never.
+  pack_mib: int = 0  # Gradients are summed in packs of so much; 0: in one.
+
+
+class LostPeer(Exception):
+  """Another worker is gone: this process cannot go on, and may be restarted."""
+
+
+def join(cluster, settings, virtual_devices=0):
+  """Waits for all workers of a cluster and makes the strategy over them.
+
+  Before TensorFlow has touched its devices.
+
+  Args:
+    cluster: addresses in rank order and the rank of this process, as of
+      launch.cluster.
+    settings: Settings.
+    virtual_devices: replicas on the CPU of each worker; 0: one for each GPU, or
+      one on the CPU.
+
+  Returns:
+    tf.distribute.MultiWorkerMirroredStrategy.
+
+  Raises:
+    UserError: an address cannot be resolved, or its port be opened.
+    LostPeer: somebody did not come in time.
+  """
+  _check_addresses(cluster)
+  service = context.context()
+  service.configure_coordination_service(
+      'standalone', f'/job:{_JOB}/replica:0/task:0',
+      coordinated_jobs=[coordination_config_pb2.CoordinatedJob(
+          name=_JOB, num_tasks=len(cluster.addresses))],
+      heartbeat_timeout_in_ms=1000 * settings.heartbeat_secs,
+      cluster_register_timeout_in_ms=1000 * settings.start_secs)
+  # Without it the leader waits without end for one that never comes.
+  service._coordination_service_config.cluster_register_with_barrier = True
+  options = tf.distribute.experimental.CommunicationOptions(
+      implementation=tf.distribute.experimental.CommunicationImplementation(
+          settings.collectives.upper()),
+      timeout_seconds=settings.collective_secs or None,
+      bytes_per_pack=settings.pack_mib * 2**20)
+  resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+      tf.train.ClusterSpec({_JOB: list(cluster.addresses)}), task_type=_JOB,
+      task_id=cluster.rank, rpc_layer='grpc',
+      num_accelerators={'GPU': len(tf.config.list_physical_devices('GPU'))})
+  if virtual_devices:
+    _use_virtual_devices(virtual_devices)
+  with _announced(cluster):
+    try:
+      strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
+    except tf.errors.OpError as error:
+      raise _not_joined(cluster, settings, error) from error
+  # All workers have the same number of batches. Asking each time who has one
+  # left would be a collective more a step, and lose the batches' static shape.
+  strategy.extended.experimental_enable_get_next_as_optional = False
+  return strategy
+
+
+def rank(strategy):
+  """The rank of this process among the workers; 0 if it is alone."""
+  resolver = strategy.cluster_resolver
+  return resolver.task_id if count(strategy) > 1 else 0
+
+
+def count(strategy):
+  """Workers that train together."""
+  resolver = strategy.cluster_resolver
+  return resolver.cluster_spec().num_tasks(_JOB) if resolver else 1
+
+
+def exchange(strategy, values):
+  """Gives every worker the values of all; all must call it.
+
+  Args:
+    strategy: any tf.distribute strategy.
+    values: list of numbers that float64 holds exactly, as many on each worker.
+
+  Returns:
+    float64 array [workers, len(values)].
+  """
+  workers = count(strategy)
+  if workers == 1:
+    return np.array([values], np.float64)
+  own = np.zeros((workers, len(values)))
+  own[rank(strategy)] = values
+  replicas = strategy.num_replicas_in_sync // workers
+
+  def of_replica():  # One of each worker has the values, the others zeros.
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    return tf.where(tf.equal(replica % replicas, 0), own, 0.0)
+
+  @tf.function
+  def total():
+    return strategy.reduce(
+        tf.distribute.ReduceOp.SUM, strategy.run(of_replica), axis=None)
+
+  return total().numpy()
+
+
+def of_chief(strategy, value):
+  """Gives every worker the chief's value, an int; all must call it."""
+  return int(exchange(strategy, [value])[0, 0])
+
+
+def check_same(strategy, what, content):
+  """Raises UserError on all workers unless all of them have the same bytes.
+
+  All must call it.
+
+  Args:
+    strategy: any tf.distribute strategy.
+    what: what is compared, for the sentence: 'runs another configuration'.
+    content: bytes.
+  """
+  digest = int.from_bytes(hashlib.sha256(content).digest()[:6])  # As a float.
+  digests = exchange(strategy, [digest])[:, 0]
+  others = [worker for worker in range(len(digests))
+            if digests[worker] != digests[0]]
+  if others:
+    raise UserError(
+        f'Worker {", ".join(map(str, others))} {what} than worker 0: start all '
+        'of them anew with the same command, code and --workdir.')
+
+
+def run(make_strategy, main):
+  """Makes a strategy and runs main with it, and ends the process with its code.
+
+  A process that is alone gets the code back. One of several ends here: after
+  all have come to their end, or at once when one is lost or has failed. An
+  ordinary exit of one would look like a crash to the others.
+
+  Args:
+    make_strategy: -> tf.distribute strategy.
+    main: strategy -> exit code.
+
+  Returns:
+    The exit code.
+
+  Raises:
+    UserError: as main does, if the process is alone.
+  """
+  strategy = None
+  try:
+    strategy = make_strategy()
+    code = _run(strategy, main)
+  except LostPeer as error:
+    print(f'{error} The same command goes on from the last checkpoint.',
+          file=sys.stderr)
+    _leave(command_line.START_AGAIN)
+  except UserError as error:
+    if strategy is None or count(strategy) == 1:
+      raise
+    print(f'error: {error}', file=sys.stderr)
+    _leave(command_line.PERMANENT)
+  if count(strategy) > 1:
+    with contextlib.suppress(Exception):  # Whoever is late has left already.
+      context.context().wait_at_barrier('leave', int(1000 * _BARRIER_SECS))
+    _leave(code)
+  return code
+
+
+def _run(strategy, main):
+  """main(strategy), with the errors of a collective as LostPeer."""
+  try:
+    return main(strategy)
+  except (tf.errors.UnavailableError, tf.errors.DeadlineExceededError,
+          tf.errors.AbortedError, tf.errors.CancelledError,
+          tf.errors.InternalError, tf.errors.UnknownError) as error:
+    if count(strategy) == 1:
+      raise
+    raise LostPeer(_lost_sentence(strategy, error)) from error
+
+
+def _leave(code):
+  """Ends this process, whatever its threads are waiting for."""
+  sys.stdout.flush()
+  sys.stderr.flush()
+  os._exit(code)
+
+
+def _check_addresses(cluster):
+  for worker, address in enumerate(cluster.addresses):
+    host, _, port = address.rpartition(':')
+    try:
+      socket.getaddrinfo(host.strip('[]'), int(port))
+    except OSError as error:
+      raise UserError(
+          f'The host of worker {worker}, {address}, cannot be resolved '
+          f'({error.strerror}): mend TF_CONFIG, or the name service of this '
+          'machine.') from error
+  _, _, port = cluster.addresses[cluster.rank].rpartition(':')
+  with socket.socket() as listener:
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+      listener.bind(('', int(port)))
+    except OSError as error:
+      raise UserError(
+          f'Could not start gRPC server: port {port} of worker '
+          f'{cluster.rank} cannot be opened ({error.strerror}): end what uses '
+          'it, or give another port in TF_CONFIG, on all workers.') from error
+
+
+def _use_virtual_devices(replicas):
+  """Makes the strategy take several logical CPUs of each worker, for tests."""
+  tf.config.set_logical_device_configuration(
+      tf.config.list_physical_devices('CPU')[0],
+      [tf.config.LogicalDeviceConfiguration()] * replicas)
+  extended = collective_all_reduce_strategy.CollectiveAllReduceExtended
+  extended._initialize_local_devices = lambda self, resolver, worker_device: (
+      tuple(f'{worker_device}/device:CPU:{i}' for i in range(replicas)), 'CPU')
+
+
+@contextlib.contextmanager
+def _announced(cluster):
+  """Says every few seconds who is still waited for."""
+  done = threading.Event()
+
+  def announce():
+    started = time.monotonic()
+    while not done.wait(_ANNOUNCE_SECS):
+      missing = [f'worker {worker} at {address}'
+                 for worker, address in enumerate(cluster.addresses)
+                 if worker != cluster.rank and not _listens(address)]
+      waited = time.monotonic() - started
+      if missing:
+        print(f'waiting for {", ".join(missing)} ({waited:.0f} s)',
+              file=sys.stderr, flush=True)
+
+  thread = threading.Thread(target=announce, daemon=True)
+  thread.start()
+  try:
+    yield
+  finally:
+    done.set()
+
+
+def _listens(address):
+  host, _, port = address.rpartition(':')
+  try:
+    socket.create_connection((host.strip('[]'), int(port)), timeout=2).close()
+  except OSError:
+    return False
+  return True
+
+
+def _not_joined(cluster, settings, error):
+  missing = [f'worker {worker} at {address}'
+             for worker, address in enumerate(cluster.addresses)
+             if worker != cluster.rank and not _listens(address)]
+  return LostPeer(
+      f'The workers did not come together in {settings.start_secs} s: '
+      f'{", ".join(missing) or "some of them came too late"} '
+      f'({"never came" if missing else _first_line(error)}).')
+
+
+def _lost_sentence(strategy, error):
+  """Names the workers that an error speaks of, else those that do not listen.
+  """
+  addresses = strategy.cluster_resolver.cluster_spec().job_tasks(_JOB)
+  own = rank(strategy)
+  lost = sorted({int(task) for task in re.findall(
+      r'/job:worker/(?:replica:0/)?task:(\d+)', error.message)} - {own})
+  silent = [worker for worker, address in enumerate(addresses)
+            if worker != own and not _listens(address)]
+  names = ', '.join(f'worker {worker} at {addresses[worker]}'
+                    for worker in silent or lost) or 'another worker'
+  cause = re.search('[^\n]*(?:aborted by|unhealthy|imed out)[^\n]*',
+                    error.message)
+  cause = cause[0].strip()[:150] if cause else _first_line(error)
+  return f'Lost {names} ({cause.rstrip(".")}).'
+
+
+def _first_line(error):
+  text = getattr(error, 'message', '') or str(error) or type(error).__name__
+  return text.splitlines()[0][:150].rstrip('.')

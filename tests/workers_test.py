@@ -1,0 +1,209 @@
+"""Several processes train as one: the same bits, one writer, one end."""
+import functools
+import json
+import os
+import signal
+import socket
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from resnet import checkpoint
+from tests import processes
+
+_FLAGS = (
+    '--config.model.width=4', '--config.global_batch=16',
+    '--config.train_epochs=0', '--config.train_steps=8',
+    '--config.schedule.warmup_epochs=0.05', '--steps_per_call=1',
+    '--config.eval_batch=100', '--log_every_steps=2', '--eval_every_steps=4',
+    '--save_every_steps=2', '--save_every_secs=0', '--heartbeat_secs=3',
+    '--start_secs=60')
+
+
+def _free_ports(count):
+  sockets = [socket.socket() for _ in range(count)]
+  try:
+    for one in sockets:
+      one.bind(('127.0.0.1', 0))
+    return [one.getsockname()[1] for one in sockets]
+  finally:
+    for one in sockets:
+      one.close()
+
+
+def _start(ports, rank, workdir, *flags, between_calls=None):
+  """Starts worker `rank` of those at the ports."""
+  config = {'cluster': {'worker': [f'127.0.0.1:{port}' for port in ports]},
+            'task': {'type': 'worker', 'index': rank}}
+  return processes.start(
+      'resnet.train', '--strategy=multi_worker_mirrored', *_FLAGS, *flags,
+      f'--workdir={workdir}', between_calls=between_calls,
+      environment={'TF_CONFIG': json.dumps(config)})
+
+
+def _train(workers, workdir, *flags, at=None):
+  """Results of all workers, by rank. at: {rank: called between calls}."""
+  ports = _free_ports(workers)
+  started = [_start(ports, rank, workdir, *flags,
+                    between_calls=(at or {}).get(rank))
+             for rank in range(workers)]
+  return [processes.finish(*one) for one in started]
+
+
+def _signal_at(step, number, done):
+  if done == step:
+    os.kill(os.getpid(), number)
+
+
+def _state(workdir, step=8):
+  reader = tf.train.load_checkpoint(
+      os.fspath(workdir / 'checkpoints' / f'ckpt-{step}'))
+  return {name: reader.get_tensor(name)
+          for name in reader.get_variable_to_shape_map()
+          if name.startswith('variables')}
+
+
+def _assert_same_state(one, other, atol=0):
+  assert len(one) == len(other) > 60
+  for name, value in one.items():
+    np.testing.assert_allclose(
+        other[name], value, rtol=0, atol=atol, err_msg=name)
+
+
+def _evaluations(workdir):
+  records = map(json.loads, (workdir / 'metrics.jsonl').open())
+  return [{k: v for k, v in record.items() if k != 'time'}
+          for record in records if record['split'] == 'eval']
+
+
+@pytest.fixture(scope='module')
+def two_devices(tmp_path_factory):
+  """The run folder of one process with two devices."""
+  workdir = tmp_path_factory.mktemp('one') / 'run'
+  result = processes.run('resnet.train', *_FLAGS, '--virtual_devices=2',
+                         f'--workdir={workdir}')
+  assert result.code == 0, result.err
+  return workdir
+
+
+def test_two_workers_are_one_process_with_two_devices(tmp_path, two_devices):
+  chief, other = _train(2, tmp_path / 'run')
+  assert (chief.code, other.code) == (0, 0), chief.err + other.err
+  assert '2 x 8 images a step (CPU:0 of each of 2 workers)' in chief.err
+  # Only the chief writes and speaks.
+  assert '360 examples counted' in chief.out and not other.out
+  assert 'step' not in other.err
+  _assert_same_state(_state(two_devices), _state(tmp_path / 'run'))
+  assert _evaluations(tmp_path / 'run') == _evaluations(two_devices)
+
+
+def test_a_killed_worker_is_named_and_the_run_goes_on(tmp_path, two_devices):
+  kill = functools.partial(_signal_at, 5, signal.SIGKILL)
+  chief, other = _train(2, tmp_path / 'run', at={1: kill})
+  assert other.code == -signal.SIGKILL
+  assert chief.code == 143, chief.err
+  line = chief.err.strip().splitlines()[-1]
+  assert line.startswith('Lost worker 1 at 127.0.0.1:')
+  assert 'Traceback' not in chief.err
+  assert checkpoint.steps_in(tmp_path / 'run' / 'checkpoints')[-1] >= 2
+  assert [r.code for r in _train(2, tmp_path / 'run')] == [0, 0]
+  _assert_same_state(_state(two_devices), _state(tmp_path / 'run'))
+  assert _evaluations(tmp_path / 'run') == _evaluations(two_devices)
+
+
+def test_the_others_name_a_killed_chief(tmp_path):
+  kill = functools.partial(_signal_at, 5, signal.SIGKILL)
+  chief, other = _train(2, tmp_path / 'run', at={0: kill})
+  assert (chief.code, other.code) == (-signal.SIGKILL, 143), other.err
+  assert other.err.strip().splitlines()[-1].startswith(
+      'Lost worker 0 at 127.0.0.1:')
+
+
+@pytest.mark.parametrize('rank', [0, 1])
+def test_a_signal_to_one_stops_all_at_the_same_step(
+    tmp_path, two_devices, rank):
+  stop = functools.partial(_signal_at, 6, signal.SIGTERM)
+  results = _train(2, tmp_path / 'run', at={rank: stop})
+  assert [r.code for r in results] == [143, 143], results
+  assert 'Stopped at step 7' in results[0].err
+  assert checkpoint.steps_in(tmp_path / 'run' / 'checkpoints')[-1] == 7
+  assert [r.code for r in _train(2, tmp_path / 'run')] == [0, 0]
+  _assert_same_state(_state(two_devices), _state(tmp_path / 'run'))
+
+
+def test_workers_may_change_at_a_restart(tmp_path):
+  """With synchronised batch norm they change nothing but rounding."""
+  sync = '--config.model.sync_batch_norm=True'
+  alone = processes.run('resnet.train', *_FLAGS, sync,
+                        f'--workdir={tmp_path}/alone')
+  assert alone.code == 0, alone.err
+  stop = functools.partial(_signal_at, 2, signal.SIGTERM)
+  first = processes.run('resnet.train', *_FLAGS, sync,
+                        f'--workdir={tmp_path}/run', between_calls=stop)
+  assert first.code == 143, first.err
+  moved = _train(2, tmp_path / 'run', sync, '--virtual_devices=2')
+  assert [r.code for r in moved] == [0, 0], moved
+  assert '4 x 4 images a step' in moved[0].err
+  _assert_same_state(_state(tmp_path / 'alone'), _state(tmp_path / 'run'),
+                     atol=1e-4)
+
+
+def test_three_workers_of_two_replicas_count_each_example_once(tmp_path):
+  results = _train(3, tmp_path / 'run', '--virtual_devices=2',
+                   '--config.global_batch=18', '--config.train_steps=1',
+                   '--config.eval_batch=7')
+  assert [r.code for r in results] == [0, 0, 0], results
+  assert _evaluations(tmp_path / 'run')[-1]['examples'] == 360
+
+
+def test_a_worker_that_never_comes_is_named(tmp_path):
+  ports = _free_ports(2)
+  chief = processes.finish(
+      *_start(ports, 0, tmp_path / 'run', '--start_secs=2'))
+  assert chief.code == 143
+  assert (f'The workers did not come together in 2 s: worker 1 at '
+          f'127.0.0.1:{ports[1]} (never came)') in chief.err
+
+
+def test_workers_of_different_configurations_are_refused(tmp_path):
+  ports = _free_ports(2)
+  started = [_start(ports, rank, tmp_path / 'run', f'--config.seed={rank}')
+             for rank in range(2)]
+  for one in started:
+    result = processes.finish(*one)
+    assert result.code == 2, result.err
+    assert ('Worker 1 has another configuration or other versions than worker '
+            '0') in result.err
+  assert not (tmp_path / 'run' / 'config.json').exists()
+
+
+@pytest.mark.parametrize('config, words', [
+    (None, 'TF_CONFIG, which is not set: set it for each worker'),
+    ('{', 'TF_CONFIG is not JSON'),
+    ('{"cluster": {"worker": ["no.such.host.invalid:1"]}, "task": '
+     '{"type": "worker", "index": 0}}', 'The host of worker 0, no.such.host'),
+])
+def test_wrong_clusters(tmp_path, config, words):
+  result = processes.run(
+      'resnet.train', '--strategy=multi_worker_mirrored', *_FLAGS,
+      f'--workdir={tmp_path}/run',
+      environment={'TF_CONFIG': config} if config else {})
+  assert result.code == 2 and 'Traceback' not in result.err
+  assert words in result.err.strip().splitlines()[-1]
+
+
+def test_evaluation_runs_in_one_process(two_devices):
+  result = processes.run('resnet.evaluate', f'--workdir={two_devices}',
+                         '--strategy=multi_worker_mirrored')
+  assert result.code == 2 and 'give --strategy=mirrored' in result.err
+
+
+def test_a_port_in_use(tmp_path):
+  with socket.socket() as holder:
+    holder.bind(('127.0.0.1', 0))
+    holder.listen()
+    port = holder.getsockname()[1]
+    result = processes.finish(*_start([port], 0, tmp_path / 'run'))
+  assert result.code == 2
+  assert f'port {port} of worker 0 cannot be opened' in result.err
