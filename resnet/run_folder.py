@@ -92,7 +92,8 @@ def open_for_training(workdir, config, chief=True):
 def identity(config):
   """Bytes that are the same for processes that train the same, in the same way.
   """
-  return json.dumps([schema.to_dict(config), _versions()]).encode()
+  return json.dumps(
+      [schema.to_dict(config), _versions(), _code_digest()]).encode()
 
 
 def read_config(workdir):
@@ -130,13 +131,17 @@ def write_json(path, values):
 
 
 def _versions():
+  return {'python': platform.python_version(), 'tensorflow': tf.__version__,
+          'keras': keras.__version__}
+
+
+def _code_digest():
   root = pathlib.Path(__file__).parents[1]
   code = hashlib.sha256()
   for package in ('configs', 'pipelines', 'resnet'):
     for path in sorted((root / package).glob('*.py')):
       code.update(path.read_bytes())
-  return {'python': platform.python_version(), 'tensorflow': tf.__version__,
-          'keras': keras.__version__, 'code': code.hexdigest()[:16]}
+  return code.hexdigest()
 
 
 def _only_ours(path):

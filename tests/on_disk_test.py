@@ -10,6 +10,7 @@ import tensorflow as tf
 from configs.errors import UserError
 from pipelines import batches
 from pipelines import decode
+from pipelines import on_disk
 from pipelines import sources
 from tests import tiny_dataset
 
@@ -227,6 +228,15 @@ def test_pictures_of_different_sizes_need_an_image_size(data_dir):
     _open('photos', data_dir)
   assert 'Pictures differ in size' in str(raised.value)
   assert '--config.data.image_size=224' in str(raised.value)
+
+
+def test_examples_are_read_in_order_and_padding_is_cut_off(data_dir):
+  source = _open('tiny_pictures', data_dir, memory_gib=0)
+  memory = _open('tiny_pictures', data_dir)
+  examples = np.arange(70) % 37  # More than a batch of 64, and not two.
+  images = np.concatenate([
+      batch['image'] for batch in on_disk.read_examples(source, examples)])
+  np.testing.assert_array_equal(images, memory.images.numpy()[examples])
 
 
 def test_one_picture_of_another_size_is_named(tmp_path):
