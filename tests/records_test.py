@@ -1,7 +1,9 @@
 """Any record at any time, and every way in which a file can be wrong."""
+import errno
 import multiprocessing
 import os
 import pathlib
+import resource
 import shutil
 
 import numpy as np
@@ -74,6 +76,22 @@ def test_more_files_than_may_be_open(paths, monkeypatch):
   assert len(os.listdir('/proc/self/fd')) == before + 1
 
 
+@pytest.mark.parametrize('soft, hard, files, raised_to, kept', [
+    (1024, 4096, 100, None, 384),  # 2 * 100 + 256 are allowed already.
+    (256, 4096, 1000, 2256, 1000),
+    (256, resource.RLIM_INFINITY, 1000, 2256, 1000),
+    (256, 1000, 1000, 1000, 372),  # No more than the hard limit,
+    (64, 128, 1000, 128, 1)])  # and one file at least.
+def test_half_of_the_spare_files_may_be_kept_open(
+    monkeypatch, soft, hard, files, raised_to, kept):
+  limits = [(soft, hard)]
+  monkeypatch.setattr(resource, 'getrlimit', lambda _: limits[0])
+  monkeypatch.setattr(
+      resource, 'setrlimit', lambda _, limit: limits.append(limit))
+  assert records._allow_open_files(files) == kept
+  assert limits[1:] == ([(raised_to, hard)] if raised_to else [])
+
+
 def test_checksum_of_frames():
   # CRC-32C of these nine digits is 0xE3069283 (RFC 3720, B.4's polynomial).
   # Rotated right by 15: 0x2507C60D; plus 0xA282EAD8.
@@ -105,6 +123,14 @@ def test_the_index_is_kept_and_made_anew_when_files_change(
   found = _open(paths, cache_folder=cache)
   assert found.read(np.array([14])) == [_content(2, 8)]
   assert sorted(scanned) == [0, 1, 2]
+
+
+def test_each_set_of_files_keeps_an_index_of_its_own(paths, tmp_path):
+  cache = tmp_path / 'cache'
+  cache.mkdir()
+  _open(paths, cache_folder=cache)
+  _open(paths[:2], cache_folder=cache)
+  assert len(list(cache.iterdir())) == 2
 
 
 def _open_and_read(paths, cache, barrier, results):
@@ -173,6 +199,7 @@ def test_a_flipped_bit_in_a_length(paths):
 
 @pytest.mark.parametrize('end, words', [
     (_start_of('data-2', 8) + 5, 'within a record'),
+    (_start_of('data-2', 9) - 13, 'within a record'),  # One byte short.
     (_start_of('data-2', 8) - 5, 'ends there')])
 def test_a_torn_file(paths, end, words):
   os.truncate(paths[2], end)
@@ -185,6 +212,12 @@ def test_a_file_that_ends_between_two_records(paths):
   os.truncate(paths[2], _start_of('data-2', 8) - 12)
   assert _refusal(_open, paths) == (
       f'{paths[2]} has 8 records where its data set promises 9: prepare it '
+      'again.')
+
+
+def test_a_file_with_more_records_than_promised(paths):
+  assert _refusal(_open, paths, counts=(5, 1, 8)) == (
+      f'{paths[2]} has 9 records where its data set promises 8: prepare it '
       'again.')
 
 
@@ -220,3 +253,24 @@ def test_a_file_that_is_overwritten_while_it_is_read(paths):
     file.write(b'x' * size)
   assert f'{paths[0]} was changed while it was being read' in _refusal(
       found.read, np.array([3]))
+
+
+@pytest.mark.parametrize('lost', [1, 5])  # Of the checksum; of the data too.
+def test_a_file_that_is_cut_while_it_is_read(paths, lost):
+  found = _open(paths)
+  found.read(np.array([6]))
+  os.truncate(paths[2], os.path.getsize(paths[2]) - lost)
+  assert f'{paths[2]} was changed while it was being read' in _refusal(
+      found.read, np.array([14]))
+
+
+def test_a_disk_that_fails_is_named(paths, monkeypatch):
+  found = _open(paths)
+
+  def fail(*_):
+    raise OSError(errno.EIO, 'Input/output error')
+
+  monkeypatch.setattr(os, 'pread', fail)
+  assert _refusal(found.read, np.array([13])) == (
+      f'{paths[2]} is damaged at byte {_start_of(paths[2], 7)} (Input/output '
+      'error): prepare it again.')

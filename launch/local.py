@@ -1,0 +1,164 @@
+"""Trains in several processes on this machine.
+
+  python -m launch.local --workers=2 -- --config=cifar10_resnet20 --workdir=RUN
+
+What stands after -- is for `python -m resnet.train`, which each worker runs
+with --strategy=multi_worker_mirrored. All of them end together, and start
+again together when one is lost; nothing of them outlives the launcher.
+
+SIGTERM, SIGINT, SIGUSR1 and SIGHUP are passed on once, for the workers to save
+and end; a second SIGINT (Ctrl-C) kills. Exit codes: 0 done; 2 an error of the
+user's, in one sentence; 143 stopped, saved: the same command goes on; 130
+killed by the second SIGINT; anything else a failure, as the worker's that was
+its root cause (1 if that ended by a signal).
+"""
+import importlib.machinery
+import importlib.util
+import os
+import pathlib
+import queue
+import re
+import shlex
+import signal
+import sys
+import time
+
+from absl import flags
+
+from configs import command_line
+from configs.errors import UserError
+from launch import attempts
+from launch import environment
+from launch import group
+from launch import output
+from launch import restarts
+
+_STRATEGY = '--strategy=multi_worker_mirrored'
+
+
+def parse(argv):
+  """Defines and reads the flags; returns the trainer's, which follow --."""
+  limits, times = restarts.Limits(), group.Times()
+  flags.DEFINE_integer('workers', None, 'Worker processes.', lower_bound=1)
+  flags.DEFINE_integer('devices_per_worker', 0, 'GPUs for each worker; 0: the '
+                       'CPU.', lower_bound=0)
+  flags.DEFINE_integer('max_restarts', limits.failures, 'Failures after which '
+                       'the workers are started again. Exit code 143 (a worker '
+                       'saved and asks for it) is not counted.', lower_bound=0)
+  flags.DEFINE_float('grace_seconds', times.grace_secs, 'Seconds for workers '
+                     'that are told to end, to save.', lower_bound=0)
+  # absl has a flag of this name for logs of its own, which are not used here.
+  flags.DEFINE_string('log_dir', None, 'Folder of the logs, attempt_N/'
+                      'worker_N.log; none: runs/logs/<time>.',
+                      allow_override=True)
+  flags.DEFINE_string('tee', 'all', 'Workers whose lines are shown here: all, '
+                      'or ranks such as 0,2.')
+  flags.DEFINE_string('module', 'resnet.train', 'The Python module that each '
+                      'worker runs.')
+  flags.DEFINE_bool('dry_run', False, 'Print what each worker would run, and '
+                    'end.')
+  end = argv.index('--') if '--' in argv else len(argv)
+  try:
+    command_line.refuse(command_line.parse_flags(argv[:end]))
+  except UserError as error:
+    if isinstance(error.__cause__, flags.UnrecognizedFlagError):
+      raise UserError(f'{error} The flags of the trainer stand after " -- ".'
+                     ) from error
+    raise
+  return argv[end + 1:]
+
+
+def main(trainer_flags):
+  """Runs the launcher; returns its exit code."""
+  values = flags.FLAGS
+  if values.workers is None:
+    raise UserError('--workers is missing: say how many processes to start.')
+  shown = _ranks(values.tee, values.workers)
+  _check_module(values.module)
+  gpus = environment.visible_gpus(os.environ)
+  environment.check_devices(values.workers, values.devices_per_worker, gpus)
+  job = attempts.Job(
+      _command(values.module, trainer_flags), values.workers,
+      values.devices_per_worker, gpus, pathlib.Path(
+          values.log_dir or f'runs/logs/{time.strftime("%Y%m%d-%H%M%S")}'))
+  if values.dry_run:
+    _print_commands(job)
+    return command_line.DONE
+  if gpus and not values.devices_per_worker:
+    command_line.warn(f'{len(gpus)} GPUs stay idle: --devices_per_worker=0.')
+  return attempts.run(
+      job, restarts.Limits(failures=values.max_restarts),
+      group.Times(grace_secs=values.grace_seconds), output.Console(shown),
+      _stop_signals())
+
+
+def _command(module, trainer_flags):
+  given = any(re.match('--?strategy(=|$)', flag) for flag in trainer_flags)
+  return (sys.executable, '-m', module, *([] if given else [_STRATEGY]),
+          *trainer_flags)
+
+
+def _ranks(tee, workers):
+  """The ranks that --tee names."""
+  if tee == 'all':
+    return range(workers)
+  words = [word for word in tee.split(',') if word]
+  if not all(word.isdecimal() and int(word) < workers for word in words):
+    raise UserError(f'--tee={tee} is not all, or ranks from 0 to {workers - 1} '
+                    'with commas between them.')
+  return [int(word) for word in words]
+
+
+def _check_module(name):
+  """Raises UserError if python -m would not find a module.
+
+  importlib.util.find_spec would import the packages that it is in, and the
+  trainer's imports TensorFlow.
+  """
+  spec = _find_module(name)
+  if spec and spec.submodule_search_locations:  # A package.
+    spec = _find_module(f'{name}.__main__')
+  if not spec:
+    raise UserError(f'--module={name} is no Python module that can be run: '
+                    'mend the name, or start in the folder that it is in.')
+
+
+def _find_module(name):
+  package, _, _ = name.rpartition('.')
+  if not package:
+    return name and importlib.util.find_spec(name)
+  within = _find_module(package)
+  folders = within and within.submodule_search_locations
+  return folders and importlib.machinery.PathFinder.find_spec(name, folders)
+
+
+def _print_commands(job):
+  """Prints a shell command for each worker."""
+  # Always the same ones, which a real start does not take.
+  ports = range(environment.FIRST_PORT, environment.FIRST_PORT + job.workers)
+  for rank, variables in enumerate(environment.of_workers(
+      ports, job.devices_per_worker, job.gpus, os.environ)):
+    print(f'# worker {rank}')
+    for name, value in variables.items():
+      print(f'{name}={shlex.quote(value)} \\')
+    print(shlex.join(job.command))
+
+
+def _stop_signals():
+  """A queue that is given the numbers of signals from now on."""
+  events = queue.SimpleQueue()
+  for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+    signal.signal(number, lambda number, _: events.put(number))
+  if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # As nohup has it.
+    # Trainers save at SIGTERM; a terminal that is closed says SIGHUP.
+    signal.signal(signal.SIGHUP, lambda *_: events.put(signal.SIGTERM))
+  return events
+
+
+def run():
+  """What the installed command calls."""
+  command_line.run(main, parse)
+
+
+if __name__ == '__main__':
+  run()
