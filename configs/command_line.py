@@ -13,6 +13,8 @@ from configs.errors import UserError
 
 DONE = 0
 PERMANENT = 2
+# Of other programs' too: EX_USAGE and EX_CONFIG of BSD's sysexits.h.
+ALL_PERMANENT = (PERMANENT, 64, 78)
 START_AGAIN = 143
 INTERRUPTED = 130  # As shells have it for Ctrl-C.
 

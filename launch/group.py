@@ -153,6 +153,7 @@ class _Group:
     self._forced = True
     self._console.say(f'SIGTERM to {names(self.running)}')
     self._send(signal.SIGTERM)
+    self._send(signal.SIGCONT)  # One that is stopped could not end.
     self._plan(self._times.grace_secs, self._kill)
 
   def _kill(self):

@@ -50,9 +50,9 @@ class Restarts:
     if outcome.interrupted:
       return Verdict('killed by the second SIGINT', command_line.INTERRUPTED)
     for one in outcome.exits:
-      if one.code == command_line.PERMANENT and not one.port_taken:
-        return Verdict('not started again, as exit code 2 means that it would '
-                       'not help', command_line.PERMANENT, cause=one)
+      if one.code in command_line.ALL_PERMANENT and not one.port_taken:
+        return Verdict(f'not started again, as exit code {one.code} means that '
+                       'it would not help', one.code, cause=one)
     if outcome.stop:
       return _stopped(outcome)
     for one in outcome.exits:

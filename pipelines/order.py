@@ -75,3 +75,19 @@ def examples(positions, *, size, seed):
   return tf.raw_ops.RandomIndexShuffle(
       index=positions % size, seed=keys, max_index=tf.constant(
           size - 1, tf.int64), rounds=_ROUNDS)
+
+
+def digest(positions):
+  """Numbers whose sum over a set of positions tells that set from others.
+
+  Args:
+    positions: int64 [b], from 0.
+
+  Returns:
+    float32 [3], of whole numbers: sums over up to 65,536 positions, in any
+    order and over any replicas, are exact.
+  """
+  scattered = examples(positions, size=2**24, seed=_SALT)
+  return tf.stack([
+      tf.reduce_sum(tf.cast(scattered // 2**shift % 2**8, tf.float32))
+      for shift in (0, 8, 16)])

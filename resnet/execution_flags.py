@@ -25,8 +25,6 @@ def define():
   flags.DEFINE_bool('deterministic', False, 'Deterministic operations on GPUs: '
                     'the same bits in every run, some of them slower. CPUs '
                     'need it not.')
-
-
   flags.DEFINE_enum('collectives', _DEFAULTS.collectives, workers.COLLECTIVES,
                     'How workers sum gradients; auto: NCCL on GPUs, or ring.')
   flags.DEFINE_integer('start_secs', _DEFAULTS.start_secs, 'Seconds that '

@@ -15,6 +15,7 @@ from configs.command_line import DONE, START_AGAIN
 from configs.errors import UserError
 from pipelines import sources
 from resnet import checkpoint
+from resnet import heartbeats
 from resnet import network
 from resnet import plan
 from resnet import progress
@@ -39,6 +40,8 @@ class Options(NamedTuple):
   keep_last: int = 3
   keep_best: int = 1
   steps_per_call: int = 0  # 0: about a second's worth.
+  stall_seconds: float = 300.0  # Then stacks are shown; 0: never.
+  log_positions: bool = False  # Whether log points tell which were drawn.
 
 
 def train_and_evaluate(config, strategy, workdir, options,
@@ -69,6 +72,23 @@ def train_and_evaluate(config, strategy, workdir, options,
       print('This run is finished: nothing to do.')
       print(report.summary_text(folder.finished, folder.path))
     return DONE
+  run_folder.check_shared(folder, strategy)
+  try:
+    with heartbeats.Heartbeats(
+        folder.path, workers.rank(strategy), workers.count(strategy),
+        options.stall_seconds) as beat:
+      return _train(config, strategy, folder, options, stop_requested, beat,
+                    watch)
+  except OSError as error:
+    raise UserError(
+        f'--workdir={workdir} can no longer be written ({error.strerror}): '
+        'free space or mend permissions there and give the same command again.'
+    ) from error
+
+
+def _train(config, strategy, folder, options, stop_requested, beat, watch):
+  """Trains in an open run folder; see train_and_evaluate."""
+  chief = workers.rank(strategy) == 0
 
   # Build, and go on from the newest checkpoint.
   with watch.activity('start_up'):
@@ -83,22 +103,30 @@ def train_and_evaluate(config, strategy, workdir, options,
         folder.checkpoints, state.paths, options.keep_last)
     step = first_step = _restore(checkpoints, strategy, state)
     train = trainer.Train(config, strategy, model, state, train_source,
-                          jit=options.jit, first_step=step)
+                          jit=options.jit, first_step=step,
+                          digest_positions=options.log_positions)
     evaluate = trainer.Evaluate(config, strategy, model, state, eval_source,
                                 jit=options.jit)
+    replicas, replicas_before = report.replicas(strategy), folder.replicas
     if chief:
-      folder.describe(config, strategy.extended.worker_devices)
+      folder.describe(config, replicas)
     written = summaries.Summaries(folder.path, step, chief=chief)
     if chief and not step:
       written.write_text('config', report.config_text(config))
   bar = progress.Progress(
       total_steps, step, None if chief else open(os.devnull, 'w'))
-  bar.say(report.start_text(config, strategy, step, total_steps, folder.path))
+  bar.say(report.start_text(config, replicas, step, total_steps, folder.path))
+  if step and replicas != replicas_before:
+    bar.say(report.moved_text(replicas_before, replicas))
   logs, evals, saves = _events(config, options, train_source.size)
   epoch = functools.partial(
       plan.epoch, config=config, train_size=train_source.size)
   stop, saved_at, lap_step = False, time.monotonic(), step
   warned = False
+
+  def asked(phase, step):
+    beat.note(phase, step)
+    return stop_requested(step)
 
   while True:
     last = step == total_steps
@@ -106,6 +134,7 @@ def train_and_evaluate(config, strategy, workdir, options,
     if (logs.due(step) or last) and not written.has('train', step):
       written.write('train', step, {
           **_means(train, config, options, step - written.last_step('train')),
+          **({'positions': train.digest()} if options.log_positions else {}),
           'learning_rate': train.learning_rate(step - 1), 'epoch': epoch(step),
           **_speed(config, watch.lap(), step - lap_step)})
       train.reset_means()
@@ -120,7 +149,7 @@ def train_and_evaluate(config, strategy, workdir, options,
       with watch.activity('evaluation'):
         workers.check_same(
             strategy, 'has other weights', state_lib.content(state))
-        values = evaluate(lambda: stop_requested(step))
+        values = evaluate(functools.partial(asked, 'evaluation', step))
       stop = values is None
       if values:
         written.write('eval', step, {**values, 'epoch': epoch(step)})
@@ -130,6 +159,7 @@ def train_and_evaluate(config, strategy, workdir, options,
     timed = 0 < options.save_every_secs <= time.monotonic() - saved_at
     if chief and (saves.due(step) or timed or new_best or last or stop
                  ) and step > first_step and step not in checkpoints.steps():
+      beat.note('checkpoint', step)
       with watch.activity('checkpoints'):
         if not train.is_finite():
           raise _not_finite('a weight', step, checkpoints)
@@ -139,12 +169,12 @@ def train_and_evaluate(config, strategy, workdir, options,
     # One of several workers takes a step even then: the others must know.
     alone = workers.count(strategy) == 1
     if last or stop or (
-        alone and step == first_step and stop_requested(step)):
+        alone and step == first_step and asked('training', step)):
       break
     boundary = min(total_steps, logs.after(step), evals.after(step),
                    saves.after(step))
     most = min(options.steps_per_call or train.steps_per_call, boundary - step)
-    call = train(step, most, stop_requested(step))
+    call = train(step, most, asked('training', step))
     if not math.isfinite(call.loss):
       raise _not_finite('the loss', call.step, checkpoints)
     if step == first_step:  # Tracing and compiling is no one's speed.
@@ -157,6 +187,7 @@ def train_and_evaluate(config, strategy, workdir, options,
     bar.show(step, epoch=epoch(step), loss=call.loss, accuracy=call.accuracy,
              images_per_second=call.images / call.seconds)
 
+  beat.note('checkpoint', step)
   with watch.activity('checkpoints'):
     checkpoints.wait()
   written.close()

@@ -4,25 +4,36 @@ import json
 from configs import schema
 from resnet import progress
 from resnet import summaries
-
+from resnet import workers
 
 _WAITS, _WAIT_FRACTION = 3, 0.1  # Log points, and share of their time.
 
 
-def start_text(config, strategy, step, total_steps, path):
+def replicas(strategy):
+  """What a strategy trains on: {'workers': int, 'devices': [str] of each}."""
+  return {'workers': workers.count(strategy),
+          'devices': [device.rpartition('/device:')[2]
+                      for device in strategy.extended.worker_devices]}
+
+
+def start_text(config, replicas, step, total_steps, path):
   """One line: what is trained on what, and from where."""
-  replicas = strategy.num_replicas_in_sync
-  devices = strategy.extended.worker_devices
-  names = ', '.join(d.rpartition('/device:')[2] for d in devices)
-  if replicas > len(devices):
-    names += f' of each of {replicas // len(devices)} workers'
+  count = replicas['workers'] * len(replicas['devices'])
   model = config.model.name
   if model == 'resnet':
     model = f'ResNet-{config.model.depth} {config.model.version}'
   start = f'resuming at step {step} of' if step else 'training for'
-  return (f'{model} on {config.data.name}, {replicas} x '
-          f'{config.global_batch // replicas} images a step ({names}); '
+  return (f'{model} on {config.data.name}, {count} x '
+          f'{config.global_batch // count} images a step '
+          f'({_replicas_text(replicas)}); '
           f'{start} {total_steps} steps in {path}')
+
+
+def moved_text(before, now):
+  """One line: on what else the run was before."""
+  before = f', after {_replicas_text(before)}' if before else ''
+  return (f'going on with {_replicas_text(now)}{before}: the same batches and '
+          'evaluations, sums rounded in another order')
 
 
 def values_text(values):
@@ -99,6 +110,12 @@ def stop_text(step, path):
     return 'Stopped before the first step: the same command starts anew.'
   return (f'Stopped at step {step}, saved in {path}: the same command goes on '
           'from there.')
+
+
+def _replicas_text(replicas):
+  names = ', '.join(replicas['devices'])
+  several = replicas['workers'] > 1
+  return names + f' of each of {replicas["workers"]} workers' * several
 
 
 def config_text(config):

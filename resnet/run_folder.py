@@ -9,7 +9,9 @@ import json
 import os
 import pathlib
 import platform
+import secrets
 import sys
+import time
 from typing import NamedTuple
 
 import keras
@@ -17,8 +19,10 @@ import tensorflow as tf
 
 from configs import schema
 from configs.errors import UserError
+from resnet import workers
 
 CHECKPOINTS = 'checkpoints'
+_SEEN_WITHIN_SECS = 10.0  # Network file systems show new files late.
 
 
 class RunFolder(NamedTuple):
@@ -36,11 +40,22 @@ class RunFolder(NamedTuple):
     path = self.path / 'run.json'
     return read_json(path).get('summary') if path.exists() else None
 
-  def describe(self, config, devices):
-    """Writes what this run is: before its first step, and at each restart."""
+  @property
+  def replicas(self):
+    """What the run was last on, as by `describe`; None if it is new."""
+    path = self.path / 'run.json'
+    return read_json(path).get('replicas') if path.exists() else None
+
+  def describe(self, config, replicas):
+    """Writes what this run is: before its first step, and at each restart.
+
+    Args:
+      config: the run's schema.Config.
+      replicas: dict, what it is trained on; see report.replicas.
+    """
     write_json(self.path / 'config.json', schema.to_dict(config))
     write_json(self.path / 'run.json', {
-        'command': sys.argv, 'host': platform.node(), 'devices': devices,
+        'command': sys.argv, 'host': platform.node(), 'replicas': replicas,
         'versions': _versions()})
 
   def finish(self, summary):
@@ -89,6 +104,36 @@ def open_for_training(workdir, config, chief=True):
   return RunFolder(path, lock)
 
 
+def check_shared(folder, strategy):
+  """Raises UserError on all workers unless all of them see the same folder.
+
+  All must call it.
+
+  Args:
+    folder: RunFolder.
+    strategy: any tf.distribute strategy.
+  """
+  if workers.count(strategy) == 1:
+    return
+  chief = workers.rank(strategy) == 0
+  mark, number = folder.path / '.shared', secrets.randbits(48)
+  if chief:
+    mark.write_text(str(number))
+  number = workers.of_chief(strategy, number)
+  end = time.monotonic() + _SEEN_WITHIN_SECS
+  while not (seen := _reads(mark, number)) and time.monotonic() < end:
+    time.sleep(0.1)
+  blind = [rank for rank, sees in enumerate(workers.exchange(strategy, [seen]))
+           if not sees]
+  if chief:
+    mark.unlink()
+  if blind:
+    raise UserError(
+        f'--workdir={folder.path} of worker 0 is not what worker '
+        f'{", ".join(map(str, blind))} finds under that name: give a folder '
+        'that all workers share.')
+
+
 def identity(config):
   """Bytes that are the same for processes that train the same, in the same way.
   """
@@ -128,6 +173,13 @@ def write_json(path, values):
     file.flush()
     os.fsync(file.fileno())
   os.replace(partial, path)
+
+
+def _reads(path, number):
+  try:
+    return path.read_text() == str(number)
+  except OSError:
+    return False
 
 
 def _versions():

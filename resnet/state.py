@@ -17,6 +17,7 @@ class State(NamedTuple):
   loss_scale: tf.Variable  # float32; 1 unless precision is float16.
   good_steps: tf.Variable  # int64, updates since loss_scale last changed.
   sums: tf.Variable  # float32 [loss, correct, count] since the last log line.
+  digest: tf.Variable  # int64 [3]: of positions since then, order.digest.
   mean: tf.Variable  # float32 [c] or [h, w, c]: what standardises images.
   stddev: tf.Variable  # float32 [c].
   paths: dict  # Name in the checkpoint -> variable.
@@ -45,6 +46,7 @@ def create(model, *, optimizer, precision, mean, stddev):
       'loss_scale': _variable(tf.constant(scale)),
       'good_steps': _variable(tf.constant(0, tf.int64)),
       'sums': _variable(tf.zeros([3])),
+      'digest': _variable(tf.zeros([3], tf.int64)),
       'mean': _variable(tf.constant(mean)),
       'stddev': _variable(tf.constant(stddev)),
   }

@@ -101,16 +101,19 @@ def update(params, slots, gradients, loss_scale, good_steps, step, *,
           tf.where(grows, tf.constant(0, tf.int64), good_steps))
 
 
-def replica_train_step(state, batch, stop, step, *, forward_backward, update):
+def replica_train_step(state, batch, stop, step, *, forward_backward, update,
+                       digest=None):
   """One update on one replica. Call through strategy.run, on all at once.
 
   Args:
-    state: a state.State; params, statistics, slots and sums are assigned.
+    state: a state.State; all but step, mean and stddev is assigned.
     batch: this replica's, see forward_backward.
     stop: float32 scalar, above 0 if this process was asked to stop.
     step: int64 scalar, updates before this one.
     forward_backward, update: the functions above with their keyword arguments
       bound, compiled or not.
+    digest: positions int64 [b] -> float32 [3], summed in state.digest; None:
+      that is left as it is.
 
   Returns:
     float32 [stop, loss_sum, correct, count], summed over all replicas.
@@ -121,14 +124,18 @@ def replica_train_step(state, batch, stop, step, *, forward_backward, update):
   gradients, statistics, sums = forward_backward(
       params, statistics, _read(state.mean), _read(state.stddev), loss_scale,
       batch)
+  drawn = digest(batch['position']) if digest else tf.zeros([0])
   gradients, statistics, totals = _sum_over_replicas(
-      gradients, statistics, tf.concat([[stop], sums], 0))
+      gradients, statistics, tf.concat([[stop], sums, drawn], 0))
+  totals, drawn = totals[:4], totals[4:]
   new = update(params, slots, gradients, loss_scale, good_steps, step)
   tf.nest.map_structure(
       lambda variable, value: variable.assign(value),
       (state.params, state.slots, state.loss_scale, state.good_steps,
        state.statistics), (*new, statistics))
   state.sums.assign_add(totals[1:])
+  if digest:
+    state.digest.assign_add(tf.cast(drawn, tf.int64))
   return totals
 
 

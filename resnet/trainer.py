@@ -15,6 +15,7 @@ from configs.errors import UserError
 from pipelines import augment
 from pipelines import batches
 from pipelines import decode
+from pipelines import order
 from resnet import plan
 from resnet import schedules
 from resnet import steps
@@ -36,14 +37,16 @@ class Train:
   """Several updates a call, over a stream that starts at `first_step`."""
 
   def __init__(self, config, strategy, model, state, source, *, jit,
-               first_step):
-    """Args: see network.build; jit 'auto', 'true' or 'false'; first_step int."""
+               first_step, digest_positions=False):
+    """Args: see network.build; jit 'auto', 'true' or 'false'; first_step int;
+    digest_positions: whether `digest` is to be asked for."""
     self._config, self._strategy, self._state = config, strategy, state
     self._source = source
     self._total_steps = plan.total_steps(config, source.size)
     self._warmup_steps = plan.warmup_steps(config, source.size)
     _check_batch(config, strategy.num_replicas_in_sync)
     self._stream_end = first_step
+    self._digest = order.digest if digest_positions else None
     self._run = self._make_run(model, compiler(config, strategy, jit),
                                make_augment(config, strategy, jit))
     self.steps_per_call = 1
@@ -83,8 +86,14 @@ class Train:
     return {'loss': float(loss_sum / count),
             'accuracy': float(correct / count), 'images': int(count)}
 
+  def digest(self):
+    """A whole number that tells the set of positions drawn since then."""
+    low, middle, high = self._state.digest.numpy().tolist()
+    return low + 2**8 * middle + 2**16 * high
+
   def reset_means(self):
     self._state.sums.assign(tf.zeros([3]))
+    self._state.digest.assign(tf.zeros([3], tf.int64))
 
   def is_finite(self):
     """Whether every weight is a finite number."""
@@ -123,7 +132,7 @@ class Train:
     """The tf.function of several updates in a row."""
     config, strategy = self._config, self._strategy
     replica_step = functools.partial(
-        steps.replica_train_step, self._state,
+        steps.replica_train_step, self._state, digest=self._digest,
         forward_backward=compiled(functools.partial(
             steps.forward_backward, model=model,
             augment=augment_images,

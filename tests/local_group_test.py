@@ -116,6 +116,13 @@ def test_one_that_hangs_is_told_to_save(tmp_path):
   assert not any('SIGKILL' in line for line in result.said)
 
 
+def test_one_that_is_stopped_is_woken_to_save(tmp_path):
+  stopped = 'if rank == 0:\n  os.kill(os.getpid(), signal.SIGSTOP)\n'
+  result = _run(tmp_path, _SAVES + stopped + _LIVES_ON + 'end(6, 0.3)')
+  assert result.code == 6 and '[w0] saved' in result.out
+  assert not any('SIGKILL' in line for line in result.said)
+
+
 def test_one_that_is_deaf_is_killed_after_its_grace(tmp_path):
   result = _run(tmp_path, _DEAF + _LIVES_ON + 'end(6, 0.3)')
   assert result.code == 6 and '[w0] deaf' in result.out

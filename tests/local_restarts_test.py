@@ -26,6 +26,7 @@ def _codes(outcomes, **limits):
 
 @pytest.mark.parametrize('codes, expected', [
     ((0, 0), 0), ((2, 143), 2), ((143, 2), 2), ((9, 2), 2), ((-9, 2), 2),
+    ((143, 64), 64), ((78, 143), 78),
     ((143, 143), None), ((0, 143), None), ((1, 143), None), ((143, -9), None),
     ((0, 5), None), ((143, -15), None),
 ])

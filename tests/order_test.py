@@ -51,6 +51,18 @@ def test_replicas_share_the_positions_of_the_global_batch(replicas):
   assert {len(share) for share in shares} == {8 // replicas}
 
 
+def test_digests_add_up_and_tell_sets_apart():
+  of = lambda positions: order.digest(tf.constant(positions, tf.int64)).numpy()
+  whole = of(range(70_000_000_000, 70_000_000_128))
+  parts = [of(range(70_000_000_000 + start, 70_000_000_000 + start + 32))
+           for start in (96, 0, 64, 32)]
+  np.testing.assert_array_equal(sum(parts), whole)
+  # 128 sums of 127.5 in the mean, standard deviation 73.9 * sqrt(128) = 836.
+  assert all(abs(whole - 128 * 127.5) < 5 * 836)
+  others = {tuple(of([p])) for p in range(10_000)}
+  assert len(others) > 9_990  # By chance 3 in 10,000 meet in 2**24 places.
+
+
 def test_repeats_stand_behind_each_other_in_their_batch():
   # Batches of 6, each example twice: 3 new ones a step.
   distinct = order.distinct(

@@ -222,3 +222,11 @@ def test_a_finished_run_says_so_and_evaluate_repeats_its_figure(undisturbed):
   assert (f'step {_STEPS} on digits test: accuracy {last["accuracy"]:.4f}, '
           f'top-5 {last["top5_accuracy"]:.4f}, loss {last["loss"]:.4f}, '
           '360 examples counted') in repeated.out
+
+
+def test_a_limit_of_minutes_stops_and_saves(tmp_path):
+  result = _train(tmp_path / 'run', ('--max_minutes=0.0001',))
+  assert result.code == 143, result.err
+  assert 'Stopped before the first step' in result.err
+  result = _train(tmp_path / 'run', ('--max_minutes=100',))
+  assert result.code == 0, result.err

@@ -86,10 +86,10 @@ def test_home_is_expanded(tmp_path, open_folder, monkeypatch):
 def test_describe(tmp_path, open_folder, monkeypatch):
   monkeypatch.setattr(sys, 'argv', ['train.py', '--config.seed=7'])
   folder = open_folder(tmp_path)
-  folder.describe(_CONFIG, ('/device:CPU:0',))
+  folder.describe(_CONFIG, {'workers': 1})
   assert json.loads((tmp_path / 'run.json').read_text()) == {
       'command': ['train.py', '--config.seed=7'], 'host': platform.node(),
-      'devices': ['/device:CPU:0'],
+      'replicas': {'workers': 1},
       'versions': {'python': platform.python_version(),
                    'tensorflow': tf.__version__, 'keras': keras.__version__}}
   assert json.loads((tmp_path / 'config.json').read_text())['seed'] == 7
@@ -99,7 +99,7 @@ def test_describe(tmp_path, open_folder, monkeypatch):
 
 def test_finish_keeps_the_description(tmp_path, open_folder):
   folder = open_folder(tmp_path)
-  folder.describe(_CONFIG, ())
+  folder.describe(_CONFIG, {})
   folder.finish({'accuracy': 0.5})
   assert folder.finished == {'accuracy': 0.5}
   assert json.loads((tmp_path / 'run.json').read_text())['command'] == sys.argv
@@ -107,7 +107,7 @@ def test_finish_keeps_the_description(tmp_path, open_folder):
 
 def test_same_configuration_opens_again(tmp_path, open_folder):
   folder = open_folder(tmp_path)
-  folder.describe(_CONFIG, ())
+  folder.describe(_CONFIG, {})
   folder.finish({'accuracy': 0.5})
   folder.lock.close()
   again = open_folder(tmp_path, schema.from_dict(schema.to_dict(_CONFIG)))
@@ -129,7 +129,7 @@ def test_run_killed_before_it_was_described_opens_again(
 
 def test_other_configuration_lists_the_fields(tmp_path, open_folder):
   folder = open_folder(tmp_path)
-  folder.describe(_CONFIG, ())
+  folder.describe(_CONFIG, {})
   folder.lock.close()
   other = schema.Config(
       train_steps=10, seed=8, model=schema.Model(depth=56))

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from resnet import checkpoint
+from resnet import heartbeats
 from tests import processes
 
 _FLAGS = (
@@ -112,6 +113,37 @@ def test_a_killed_worker_is_named_and_the_run_goes_on(tmp_path, two_devices):
   assert _evaluations(tmp_path / 'run') == _evaluations(two_devices)
 
 
+def _stop_forever_at(step, folder, done):
+  (folder / 'pid').write_text(str(os.getpid()))
+  _signal_at(step, signal.SIGSTOP, done)
+
+
+def test_a_worker_that_hangs_is_named(tmp_path):
+  hang = functools.partial(_stop_forever_at, 5, tmp_path)
+  ports = _free_ports(2)
+  started = [_start(ports, rank, tmp_path / 'run',
+                    between_calls=hang if rank else None) for rank in range(2)]
+  chief = processes.finish(*started[0])
+  os.kill(int((tmp_path / 'pid').read_text()), signal.SIGKILL)
+  processes.finish(*started[1])
+  assert chief.code == 143, chief.err
+  assert chief.err.strip().splitlines()[-1].startswith(
+      f'Lost worker 1 at 127.0.0.1:{ports[1]} (')
+  chief_beat, other_beat = heartbeats.read(tmp_path / 'run', 2)
+  assert (chief_beat['phase'], chief_beat['step']) == ('training', 5)
+  assert other_beat['rank'] == 1 and other_beat['step'] <= 5
+
+
+def test_workers_that_do_not_share_the_folder_are_refused(tmp_path):
+  ports = _free_ports(2)
+  started = [_start(ports, rank, tmp_path / f'run{rank}') for rank in range(2)]
+  for one in started:
+    result = processes.finish(*one)
+    assert result.code == 2
+    assert (f'--workdir={tmp_path}/run' in result.err
+            and 'is not what worker 1 finds under that name' in result.err)
+
+
 def test_the_others_name_a_killed_chief(tmp_path):
   kill = functools.partial(_signal_at, 5, signal.SIGKILL)
   chief, other = _train(2, tmp_path / 'run', at={0: kill})
@@ -132,21 +164,36 @@ def test_a_signal_to_one_stops_all_at_the_same_step(
   _assert_same_state(_state(two_devices), _state(tmp_path / 'run'))
 
 
+def _stop_at(step):
+  return functools.partial(_signal_at, step, signal.SIGTERM)
+
+
 def test_workers_may_change_at_a_restart(tmp_path):
   """With synchronised batch norm they change nothing but rounding."""
-  sync = '--config.model.sync_batch_norm=True'
-  alone = processes.run('resnet.train', *_FLAGS, sync,
+  flags = ('--config.model.sync_batch_norm=True', '--log_positions')
+  alone = processes.run('resnet.train', *_FLAGS, *flags,
                         f'--workdir={tmp_path}/alone')
   assert alone.code == 0, alone.err
-  stop = functools.partial(_signal_at, 2, signal.SIGTERM)
-  first = processes.run('resnet.train', *_FLAGS, sync,
-                        f'--workdir={tmp_path}/run', between_calls=stop)
+  # From 1 worker to 4 after step 3, and to 2 after step 6: a signal before a
+  # step is heeded after it.
+  first = processes.run('resnet.train', *_FLAGS, *flags,
+                        f'--workdir={tmp_path}/run', between_calls=_stop_at(2))
   assert first.code == 143, first.err
-  moved = _train(2, tmp_path / 'run', sync, '--virtual_devices=2')
-  assert [r.code for r in moved] == [0, 0], moved
-  assert '4 x 4 images a step' in moved[0].err
+  more = _train(4, tmp_path / 'run', *flags, at={3: _stop_at(5)})
+  assert [r.code for r in more] == [143] * 4, more
+  assert '4 x 4 images a step' in more[0].err
+  assert 'going on with CPU:0 of each of 4 workers, after CPU:0' in more[0].err
+  fewer = _train(2, tmp_path / 'run', *flags)
+  assert [r.code for r in fewer] == [0, 0], fewer
   _assert_same_state(_state(tmp_path / 'alone'), _state(tmp_path / 'run'),
                      atol=1e-4)
+  drawn = _positions(tmp_path / 'alone')
+  assert _positions(tmp_path / 'run') == drawn and len(set(drawn)) == 4
+
+
+def _positions(workdir):
+  records = map(json.loads, (workdir / 'metrics.jsonl').open())
+  return [r['positions'] for r in records if r['split'] == 'train']
 
 
 def test_three_workers_of_two_replicas_count_each_example_once(tmp_path):
