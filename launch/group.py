@@ -36,11 +36,13 @@ class Outcome(NamedTuple):
 
     The first failure of those that ended by themselves: workers with 143 have
     lost a peer, which may look dead to them before it does to the launcher.
+    Then the first of those that hung: it may be the peer that they have lost.
     """
     ends = [one for one in self.exits if one.code]
-    own = [one for one in ends if not one.forced]
-    failures = [one for one in own if one.code != command_line.START_AGAIN]
-    return next(iter(failures or own or ends), None)
+    failures = [one for one in ends if not one.forced
+                and one.code != command_line.START_AGAIN]
+    hung = [one for one in ends if one.forced]
+    return next(iter(failures or hung or ends), None)
 
 
 def run(command, environments, folder, console, events, times):

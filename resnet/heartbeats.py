@@ -1,8 +1,8 @@
 """A sign of life from each worker in the run folder; what to say when it stops.
 
-workdir/workers/<rank>.json holds {'rank', 'host', 'phase', 'step', 'time'}:
-what the worker began last, and when. The file is written anew every second for
-as long as the process can.
+workdir/workers/<rank>.json holds {'rank', 'host', 'pid', 'phase', 'step',
+'time'}: what the worker began last, and when. The file is written anew every
+second for as long as the process can.
 
   with heartbeats.Heartbeats(workdir, rank, workers, stall_secs=300) as beat:
     beat.note('training', step)
@@ -41,7 +41,8 @@ class Heartbeats:
     self._stall_secs, self._clock = stall_secs, clock
     self._stream = stream or sys.stderr
     self._ended, self._told = threading.Event(), False
-    self._last = {'rank': rank, 'host': platform.node()}
+    self._last = {'rank': rank, 'host': platform.node(),
+                  'pid': os.getpid()}
     self.note('start-up', 0)
 
   def __enter__(self):

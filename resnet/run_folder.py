@@ -19,9 +19,11 @@ import tensorflow as tf
 
 from configs import schema
 from configs.errors import UserError
+from resnet import heartbeats
 from resnet import workers
 
 CHECKPOINTS = 'checkpoints'
+_SHARED_MARK = '.shared'
 _SEEN_WITHIN_SECS = 10.0  # Network file systems show new files late.
 
 
@@ -116,7 +118,7 @@ def check_shared(folder, strategy):
   if workers.count(strategy) == 1:
     return
   chief = workers.rank(strategy) == 0
-  mark, number = folder.path / '.shared', secrets.randbits(48)
+  mark, number = folder.path / _SHARED_MARK, secrets.randbits(48)
   if chief:
     mark.write_text(str(number))
   number = workers.of_chief(strategy, number)
@@ -198,8 +200,9 @@ def _code_digest():
 
 def _only_ours(path):
   """True for what a run killed before its config.json was written has made."""
-  return all(entry.name in (CHECKPOINTS, '.lock', 'config.json.partial')
-             for entry in path.iterdir())
+  ours = (CHECKPOINTS, '.lock', 'config.json.partial', _SHARED_MARK,
+          heartbeats.FOLDER)
+  return all(entry.name in ours for entry in path.iterdir())
 
 
 def _lock(path, workdir):

@@ -298,6 +298,8 @@ def _lost_sentence(strategy, error):
   own = rank(strategy)
   lost = sorted({int(task) for task in re.findall(
       r'/job:worker/(?:replica:0/)?task:(\d+)', error.message)} - {own})
+  if not lost and own and 'CoordinationService' in error.message:
+    lost = [0]  # It is the leader of that service.
   silent = [worker for worker, address in enumerate(addresses)
             if worker != own and not _listens(address)]
   names = ', '.join(f'worker {worker} at {addresses[worker]}'

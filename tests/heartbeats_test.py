@@ -1,5 +1,6 @@
 """Signs of life, and who is named when they stop."""
 import json
+import os
 import time
 
 from resnet import heartbeats
@@ -28,7 +29,8 @@ def test_the_file_tells_what_was_begun_and_when(tmp_path):
   beat.beat()
   values = json.loads((tmp_path / 'workers' / '3.json').read_text())
   assert values['host'] and values | {'host': 'h'} == {
-      'rank': 3, 'host': 'h', 'phase': 'training', 'step': 17, 'time': 1000.0}
+      'rank': 3, 'host': 'h', 'pid': os.getpid(), 'phase': 'training',
+      'step': 17, 'time': 1000.0}
 
 
 def test_the_worker_that_stopped_first_is_named_with_the_stacks(tmp_path):

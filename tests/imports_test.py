@@ -76,7 +76,8 @@ def test_packages_import_one_way(package, forbidden):
 def test_pipelines_meet_the_model_in_few_files():
   meeting = {module for module, imports in _modules('resnet').items()
              if 'pipelines' in _packages(imports) and not _is_binary(module)}
-  assert meeting == {'resnet.trainer', 'resnet.network', 'resnet.loop'}
+  assert meeting == {'resnet.trainer', 'resnet.network', 'resnet.loop',
+                     'resnet.training_flags'}
 
 
 def test_only_flags_know_how_jobs_are_started():

@@ -62,12 +62,13 @@ def test_one_that_had_to_be_ended_has_failed(code):
   assert _codes([outcome], failures=0) == [1 if code else 0]
 
 
-def test_one_that_had_to_be_ended_is_no_cause_if_others_are():
+@pytest.mark.parametrize('code, cause', [(143, 0), (-9, 2)])
+def test_one_that_hung_is_the_cause_unless_another_failed(code, cause):
   outcome = group.Outcome((
-      worker.Exit(2, 143, 50.0), worker.Exit(0, 1, 70.0, forced=True),
+      worker.Exit(2, code, 50.0), worker.Exit(0, 143, 70.0, forced=True),
       worker.Exit(1, -9, 130.0, forced=True)))
-  assert outcome.cause.rank == 2
-  assert _codes([outcome], failures=0) == [None]
+  assert outcome.cause.rank == cause
+  assert _codes([outcome], failures=0) == [1]
 
 
 @pytest.mark.parametrize('code', [143, 1])

@@ -115,7 +115,8 @@ def test_same_configuration_opens_again(tmp_path, open_folder):
 
 
 @pytest.mark.parametrize('left', [
-    ['checkpoints/', '.lock'], ['checkpoints/', '.lock', 'config.json.partial']
+    ['checkpoints/', '.lock'], ['checkpoints/', '.lock', 'config.json.partial'],
+    ['checkpoints/', '.lock', '.shared', 'workers/']
 ])
 def test_run_killed_before_it_was_described_opens_again(
     tmp_path, open_folder, left):
