@@ -11,11 +11,14 @@
   checkpoints.save(step, best_steps=[400])
   checkpoints.wait()
 """
+import atexit
+import contextlib
 import os
 import pathlib
 import re
 import shutil
 
+from absl import logging
 import tensorflow as tf
 
 from configs import command_line
@@ -34,6 +37,7 @@ class Checkpoints:
     self._checkpoint = tf.train.Checkpoint(variables=dict(variables))
     self._options = tf.train.CheckpointOptions(enable_async=True)
     self._best_steps, self._saving = (), None
+    self._settles_at_exit = False
 
   def steps(self):
     """The steps of all complete checkpoints, ascending."""
@@ -101,6 +105,10 @@ class Checkpoints:
     self._best_steps = tuple(best_steps)
     self._saving = step
     self._start_writing(step)
+    if not self._settles_at_exit:
+      # Called before what TensorFlow has just registered, which shows stacks.
+      atexit.register(self._settle)
+      self._settles_at_exit = True
 
   def wait(self):
     """Returns once the last save is complete on disk. Raises as `save`."""
@@ -112,6 +120,12 @@ class Checkpoints:
       self._start_writing(step)  # Raises what went wrong in the background.
       raise self._failure(step, 'it is not there after writing')
     self._delete_old()
+
+  def _settle(self):
+    """Waits for a save whose failure matters no more."""
+    logging.set_verbosity(logging.FATAL)
+    with contextlib.suppress(tf.errors.OpError, OSError):
+      self._checkpoint.sync()
 
   def _start_writing(self, step):
     try:

@@ -101,14 +101,14 @@ def update(params, slots, gradients, loss_scale, good_steps, step, *,
           tf.where(grows, tf.constant(0, tf.int64), good_steps))
 
 
-def replica_train_step(state, batch, stop, step, *, forward_backward, update,
+def replica_train_step(state, batch, host, step, *, forward_backward, update,
                        digest=None):
   """One update on one replica. Call through strategy.run, on all at once.
 
   Args:
     state: a state.State; all but step, mean and stddev is assigned.
     batch: this replica's, see forward_backward.
-    stop: float32 scalar, above 0 if this process was asked to stop.
+    host: float32 [k], what the processes tell each other.
     step: int64 scalar, updates before this one.
     forward_backward, update: the functions above with their keyword arguments
       bound, compiled or not.
@@ -116,7 +116,7 @@ def replica_train_step(state, batch, stop, step, *, forward_backward, update,
       that is left as it is.
 
   Returns:
-    float32 [stop, loss_sum, correct, count], summed over all replicas.
+    float32 [*host, loss_sum, correct, count], summed over all replicas.
   """
   params, statistics, slots = _read((state.params, state.statistics,
                                      state.slots))
@@ -126,17 +126,18 @@ def replica_train_step(state, batch, stop, step, *, forward_backward, update,
       batch)
   drawn = digest(batch['position']) if digest else tf.zeros([0])
   gradients, statistics, totals = _sum_over_replicas(
-      gradients, statistics, tf.concat([[stop], sums, drawn], 0))
-  totals, drawn = totals[:4], totals[4:]
+      gradients, statistics, tf.concat([host, sums, drawn], 0))
+  host, sums, drawn = tf.split(
+      totals, [host.shape[0], sums.shape[0], drawn.shape[0]])
   new = update(params, slots, gradients, loss_scale, good_steps, step)
   tf.nest.map_structure(
       lambda variable, value: variable.assign(value),
       (state.params, state.slots, state.loss_scale, state.good_steps,
        state.statistics), (*new, statistics))
-  state.sums.assign_add(totals[1:])
+  state.sums.assign_add(sums)
   if digest:
     state.digest.assign_add(tf.cast(drawn, tf.int64))
-  return totals
+  return tf.concat([host, sums], 0)
 
 
 def _sum_over_replicas(gradients, statistics, sums):
@@ -180,22 +181,22 @@ def evaluate(params, statistics, mean, stddev, batch, *, model, standardize):
       for value in per_example])
 
 
-def replica_eval_step(state, batch, stop, *, evaluate):
+def replica_eval_step(state, batch, host, *, evaluate):
   """One evaluation step on one replica. Call through strategy.run.
 
   Args:
     state: a state.State, only read.
     batch: this replica's, see evaluate.
-    stop: float32 scalar, above 0 if this process was asked to stop.
+    host: float32 [k], what the processes tell each other.
     evaluate: the function above with its keyword arguments bound.
 
   Returns:
-    float32 [stop, *sums of evaluate], of this replica.
+    float32 [*host, *sums of evaluate], of this replica.
   """
   params, statistics = _read((state.params, state.statistics))
   sums = evaluate(params, statistics, _read(state.mean), _read(state.stddev),
                   batch)
-  return tf.concat([[stop], sums], 0)
+  return tf.concat([host, sums], 0)
 
 
 def _read(variables):

@@ -7,12 +7,13 @@ each step stands there once, as if the run had never stopped.
 import json
 import os
 import pathlib
+import platform
 import time
 
 from tensorboard.compat.proto import event_pb2
 from tensorboard.plugins.scalar import summary_v2 as scalar_summary
 from tensorboard.plugins.text import summary_v2 as text_summary
-from tensorboard.summary.writer import event_file_writer
+from tensorboard.summary.writer import record_writer
 
 
 class Summaries:
@@ -31,13 +32,11 @@ class Summaries:
     _rewrite(path, self.records)
     self._file = path.open('a')
     for split in ('train', 'eval'):
-      writer = event_file_writer.EventFileWriter(os.fspath(workdir / split))
+      self._events[split] = _open_events(workdir / split, clock)
+      self._add(split, file_version='brain.Event:2')
       # Readers of events drop, at this mark, all that has a later step.
-      writer.add_event(event_pb2.Event(
-          wall_time=clock(), step=first_step + 1,
-          session_log=event_pb2.SessionLog(
-              status=event_pb2.SessionLog.START)))
-      self._events[split] = writer
+      self._add(split, step=first_step + 1, session_log=event_pb2.SessionLog(
+          status=event_pb2.SessionLog.START))
 
   def write(self, split, step, values):
     """Writes scalars so that they are on disk when this returns.
@@ -54,12 +53,14 @@ class Summaries:
     self._file.write(json.dumps(record) + '\n')
     self._file.flush()
     for tag, value in values.items():
-      self._add(split, step, scalar_summary.scalar_pb(tag, value))
+      self._add(split, step=step,
+                summary=scalar_summary.scalar_pb(tag, value))
     self._events[split].flush()
 
   def write_text(self, tag, text):
     """Shows a text in TensorBoard, at step 0."""
-    self._add('train', 0, text_summary.text_pb(tag, text))
+    self._add('train', step=0, summary=text_summary.text_pb(tag, text))
+    self._events['train'].flush()
 
   def has(self, split, step):
     """Whether that split's values of that step are written."""
@@ -80,9 +81,9 @@ class Summaries:
     for writer in self._events.values():
       writer.close()
 
-  def _add(self, split, step, summary):
-    self._events[split].add_event(event_pb2.Event(
-        wall_time=self._clock(), step=step, summary=summary))
+  def _add(self, split, **fields):
+    self._events[split].write(event_pb2.Event(
+        wall_time=self._clock(), **fields).SerializeToString())
 
 
 def read(path):
@@ -100,6 +101,16 @@ def read(path):
 def best(records, count):
   """The `count` evaluation records of highest accuracy, best first."""
   return sorted(records, key=lambda r: (-r['accuracy'], r['step']))[:count]
+
+
+def _open_events(folder, clock):
+  """A new file of events; readers take those of a folder in order of names.
+
+  TensorBoard's own writer is a thread, whose errors would be shown as stacks.
+  """
+  folder.mkdir(exist_ok=True)
+  name = f'events.out.tfevents.{clock():010.0f}.{platform.node()}.{os.getpid()}'
+  return record_writer.RecordWriter((folder / name).open('ab'))
 
 
 def _rewrite(path, records):

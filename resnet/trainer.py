@@ -49,7 +49,7 @@ class Train:
     self._digest = order.digest if digest_positions else None
     self._run = self._make_run(model, compiler(config, strategy, jit),
                                make_augment(config, strategy, jit))
-    self.steps_per_call = 1
+    self.steps_per_call, self._step_secs = 1, 0.0
 
   def __call__(self, step, most, stop):
     """Trains `most` updates, or fewer if asked to stop or the loss breaks.
@@ -71,11 +71,14 @@ class Train:
     with _explained(self._source, lambda: self._examples(step, last)):
       new_step, totals, input_secs = self._run(
           self._iterator, tf.constant(step, tf.int64),
-          tf.constant(last, tf.int64), tf.constant(float(bool(stop))))
-      stop_sum, loss_sum, correct, count = totals.numpy()  # Waits for devices.
+          tf.constant(last, tf.int64), _host_values(stop, self._step_secs))
+      (stop_sum, secs_sum, loss_sum, correct,
+       count) = totals.numpy()  # Waits for the devices.
     seconds = time.monotonic() - started
     done = int(new_step) - step
-    self.steps_per_call = plan.steps_of_next_call(done, seconds)
+    self._step_secs = seconds / done
+    self.steps_per_call = plan.steps_of_next_call(
+        done, secs_sum / self._strategy.num_replicas_in_sync)
     return Call(int(new_step), bool(stop_sum), int(count), loss_sum / count,
                 correct / count, seconds, float(input_secs))
 
@@ -147,16 +150,16 @@ class Train:
             precision=config.precision)))
 
     @tf.function
-    def run(iterator, step, last, stop):
-      totals, waited = tf.zeros([4]), tf.constant(0.0, tf.float64)
+    def run(iterator, step, last, host):
+      totals, waited = tf.zeros([5]), tf.constant(0.0, tf.float64)
       while (step < last and totals[0] == 0.0
-             and tf.math.is_finite(totals[1])):
+             and tf.math.is_finite(totals[2])):
         asked = tf.timestamp()
         batch = next(iterator)
         with tf.control_dependencies(
             [strategy.experimental_local_results(batch)[0]['weight']]):
           waited += tf.timestamp() - asked
-        per_replica = strategy.run(replica_step, args=(batch, stop, step))
+        per_replica = strategy.run(replica_step, args=(batch, host, step))
         totals += strategy.experimental_local_results(per_replica)[0]
         step += 1
       return step, totals, waited
@@ -173,6 +176,7 @@ class Evaluate:
     replica_batch = -(-config.eval_batch // replicas)
     self._steps = batches.eval_steps(source.size, replica_batch, replicas)
     self._source, self._batch = source, replica_batch * replicas
+    self._strategy = strategy
     self._dataset = _distribute(strategy, functools.partial(
         batches.evaluate, source, replica_batch=replica_batch))
     self._run = _make_eval_run(strategy, functools.partial(
@@ -188,7 +192,8 @@ class Evaluate:
       'examples' (how many were counted), 'skipped_images' (as bad, if any)};
       None if a process was to stop.
     """
-    iterator, totals, step, most = iter(self._dataset), tf.zeros([5]), 0, 1
+    iterator, totals, step = iter(self._dataset), tf.zeros([6]), 0
+    most, step_secs, secs_sum = 1, 0.0, 0.0
     host_memory.keep_freed()
     while step < self._steps:
       started = time.monotonic()
@@ -197,13 +202,15 @@ class Evaluate:
           step * self._batch, min(last * self._batch, self._source.size))):
         totals = self._run(
             iterator, tf.constant(step), tf.constant(last), totals,
-            tf.constant(float(bool(stop_requested()))))
-        stop = totals[0].numpy()  # Waits for the devices.
+            _host_values(stop_requested(), step_secs))
+        stop, secs = totals[:2].numpy()  # Waits for the devices.
       if stop:
         return None
-      most = plan.steps_of_next_call(last - step, time.monotonic() - started)
-      step = last
-    _, loss_sum, correct, top5, count = totals.numpy().tolist()
+      step_secs = (time.monotonic() - started) / (last - step)
+      most = plan.steps_of_next_call(
+          last - step, (secs - secs_sum) / self._strategy.num_replicas_in_sync)
+      step, secs_sum = last, secs
+    _, _, loss_sum, correct, top5, count = totals.numpy().tolist()
     if not count:  # All of them were skipped: say what is wrong with the first.
       raise self._source.explain([0])
     values = {'loss': loss_sum / count, 'accuracy': correct / count,
@@ -217,15 +224,32 @@ class Evaluate:
 
 def _make_eval_run(strategy, replica_step):
   @tf.function
-  def run(iterator, step, last, totals, stop):
+  def run(iterator, step, last, totals, host):
     while step < last and totals[0] == 0.0:
-      per_replica = strategy.run(replica_step, args=(next(iterator), stop))
+      per_replica = strategy.run(replica_step, args=(next(iterator), host))
       totals += strategy.reduce(
           tf.distribute.ReduceOp.SUM, per_replica, axis=None)
       step += 1
     return totals
 
   return run
+
+
+def _host_values(stop, step_secs):
+  """What a process tells the others, as the sum that all of them see.
+
+  How many steps they do at once follows from it, too: a sum over workers meets
+  only that of the same iteration of the same call, so that workers who called
+  by their own clocks would wait for each other without end.
+
+  Args:
+    stop: true if this process was asked to stop.
+    step_secs: seconds a step of its last call.
+
+  Returns:
+    float32 [2].
+  """
+  return tf.constant([float(bool(stop)), step_secs])
 
 
 def make_augment(config, strategy, jit):

@@ -22,7 +22,7 @@ _FLAGS = (
     '--config.train_epochs=0', f'--config.train_steps={_STEPS}',
     '--config.schedule.warmup_epochs=0.05', '--config.eval_batch=100',
     '--log_positions', '--log_every_steps=5', '--eval_every_steps=40',
-    '--save_every_steps=9', '--save_every_secs=0', '--steps_per_call=4',
+    '--save_every_steps=9', '--save_every_secs=0',
     '--heartbeat_secs=3', '--start_secs=60')
 _LAUNCH_FLAGS = ('--max_restarts=1000', '--grace_seconds=10')
 _TIMES = ('time', 'images_per_second', 'step_milliseconds',

@@ -72,7 +72,7 @@ def test_update_and_sums_match_the_closed_form(replicas, jit):
            'weight': np.ones(4, np.float32)}
 
   totals = _run_step(strategy, functools.partial(
-      steps.replica_train_step, state, stop=tf.constant(0.0),
+      steps.replica_train_step, state, host=tf.constant([0.0, 0.5]),
       step=tf.constant(0, tf.int64),
       forward_backward=compiled(functools.partial(
           steps.forward_backward, model=model, augment=_leave_alone,
@@ -89,8 +89,9 @@ def test_update_and_sums_match_the_closed_form(replicas, jit):
   np.testing.assert_allclose(
       model.trainable_variables[0].numpy(), -0.5 * gradient, rtol=1e-5)
   # Both classes score the same: the first counts as the answer.
-  np.testing.assert_allclose(totals, [0, 4 * np.log(2), 2, 4], rtol=1e-6)
-  np.testing.assert_allclose(state.sums.numpy(), totals[1:])
+  np.testing.assert_allclose(
+      totals, [0, 0.5 * replicas, 4 * np.log(2), 2, 4], rtol=1e-6)
+  np.testing.assert_allclose(state.sums.numpy(), totals[2:])
 
 
 def _forward_backward(batch, augment, **kwargs):
@@ -151,7 +152,7 @@ def test_batch_norm_statistics_are_the_mean_over_replicas():
            'label': np.zeros(4, np.int32), 'position': np.arange(4),
            'weight': np.ones(4, np.float32)}
   _run_step(strategy, functools.partial(
-      steps.replica_train_step, state, stop=tf.constant(0.0),
+      steps.replica_train_step, state, host=tf.constant([0.0, 0.5]),
       step=tf.constant(0, tf.int64),
       forward_backward=functools.partial(
           steps.forward_backward, model=model, augment=_leave_alone,

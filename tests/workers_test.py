@@ -2,8 +2,11 @@
 import functools
 import json
 import os
+import re
 import signal
 import socket
+import time
+import types
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ import tensorflow as tf
 
 from resnet import checkpoint
 from resnet import heartbeats
+from tests import evaluation_worker
 from tests import processes
 
 _FLAGS = (
@@ -35,12 +39,16 @@ def _free_ports(count):
 
 def _start(ports, rank, workdir, *flags, between_calls=None):
   """Starts worker `rank` of those at the ports."""
-  config = {'cluster': {'worker': [f'127.0.0.1:{port}' for port in ports]},
-            'task': {'type': 'worker', 'index': rank}}
   return processes.start(
       'resnet.train', '--strategy=multi_worker_mirrored', *_FLAGS, *flags,
       f'--workdir={workdir}', between_calls=between_calls,
-      environment={'TF_CONFIG': json.dumps(config)})
+      environment=_environment(ports, rank))
+
+
+def _environment(ports, rank):
+  config = {'cluster': {'worker': [f'127.0.0.1:{port}' for port in ports]},
+            'task': {'type': 'worker', 'index': rank}}
+  return {'TF_CONFIG': json.dumps(config)}
 
 
 def _train(workers, workdir, *flags, at=None):
@@ -113,6 +121,23 @@ def test_a_killed_worker_is_named_and_the_run_goes_on(tmp_path, two_devices):
   assert _evaluations(tmp_path / 'run') == _evaluations(two_devices)
 
 
+def _with_a_clock_of_its_own(_):
+  """Between calls: seconds of this process are a third of one from now on."""
+  from resnet import trainer
+  trainer.time = types.SimpleNamespace(monotonic=lambda: 3 * time.monotonic())
+
+
+def test_workers_do_as_many_steps_at_once_whatever_their_clocks_say(tmp_path):
+  """Else they would wait for sums of different steps, without end."""
+  chief, other = _train(
+      2, tmp_path / 'run', '--steps_per_call=0', '--config.train_steps=120',
+      '--log_every_steps=120', '--eval_every_steps=120', '--config.eval_batch=2',
+      '--save_every_steps=120', '--collective_secs=20',
+      at={1: _with_a_clock_of_its_own})
+  assert (chief.code, other.code) == (0, 0), chief.err
+  assert _evaluations(tmp_path / 'run')[-1]['examples'] == 360
+
+
 def _stop_forever_at(step, folder, done):
   (folder / 'pid').write_text(str(os.getpid()))
   _signal_at(step, signal.SIGSTOP, done)
@@ -121,7 +146,7 @@ def _stop_forever_at(step, folder, done):
 def test_a_worker_that_hangs_is_named(tmp_path):
   hang = functools.partial(_stop_forever_at, 5, tmp_path)
   ports = _free_ports(2)
-  started = [_start(ports, rank, tmp_path / 'run',
+  started = [_start(ports, rank, tmp_path / 'run', '--stall_seconds=1',
                     between_calls=hang if rank else None) for rank in range(2)]
   chief = processes.finish(*started[0])
   os.kill(int((tmp_path / 'pid').read_text()), signal.SIGKILL)
@@ -129,6 +154,10 @@ def test_a_worker_that_hangs_is_named(tmp_path):
   assert chief.code == 143, chief.err
   assert chief.err.strip().splitlines()[-1].startswith(
       f'Lost worker 1 at 127.0.0.1:{ports[1]} (')
+  # Before it was lost, with the stacks of what the chief waited in.
+  assert re.search(r'Nothing new for \d+ s; worker 1 \(.+\) last seen in step '
+                   r'[45] \(\w+\), \d+ s ago', chief.err)
+  assert 'in train_and_evaluate' in chief.err
   chief_beat, other_beat = heartbeats.read(tmp_path / 'run', 2)
   assert (chief_beat['phase'], chief_beat['step']) == ('training', 5)
   assert other_beat['rank'] == 1 and other_beat['step'] <= 5
@@ -202,6 +231,34 @@ def test_three_workers_of_two_replicas_count_each_example_once(tmp_path):
                    '--config.eval_batch=7')
   assert [r.code for r in results] == [0, 0, 0], results
   assert _evaluations(tmp_path / 'run')[-1]['examples'] == 360
+
+
+@pytest.mark.parametrize('workers', [1, 2, 3])
+@pytest.mark.parametrize('replicas', [1, 2])
+def test_every_evaluation_counts_every_example_once(workers, replicas):
+  batches = (4, 7 * workers * replicas)
+  ports = _free_ports(workers)
+  started = [
+      processes.start(
+          'tests.evaluation_worker', '--strategy=multi_worker_mirrored',
+          f'--virtual_devices={replicas}', '--examples=11', '--examples=297',
+          *(f'--batches={batch}' for batch in batches),
+          environment=_environment(ports, rank)) for rank in range(workers)]
+  chief, *others = [processes.finish(*one) for one in started]
+  assert {chief.code, *(one.code for one in others)} == {0}, chief.err
+  lines = [json.loads(line) for line in chief.out.splitlines()]
+  assert [(line['size'], line['batch']) for line in lines] == [
+      (size, batch) for size in (11, 297) for batch in batches]
+  for line in lines:
+    assert line['examples'] == line['size']
+    images, labels = evaluation_worker.split(line['size'])
+    pixels = images.ravel() / 255
+    # Of logits (pixel, 0, ..., 0), 10 of them.
+    losses = np.log(np.exp(pixels) + 9) - pixels * (labels == 0)
+    np.testing.assert_allclose(line['loss'], losses.mean(), rtol=1e-5)
+    # Class 0 has the largest logit; or the first of 10 that are equal.
+    np.testing.assert_allclose(line['accuracy'], (labels == 0).mean(),
+                               rtol=1e-6)
 
 
 def test_a_worker_that_never_comes_is_named(tmp_path):
