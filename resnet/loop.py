@@ -64,8 +64,8 @@ def train_and_evaluate(config, strategy, workdir, options,
   """
   watch = stopwatch.Stopwatch()
   chief = workers.rank(strategy) == 0
-  workers.check_same(strategy, 'has another configuration or other versions',
-                     run_folder.identity(config))
+  workers.check_same(strategy, run_folder.identity(config), 'start all of them '
+                     'with the same command, code and packages')
   folder = run_folder.open_for_training(workdir, config, chief)
   if workers.of_chief(strategy, chief and bool(folder.finished)):
     if chief:
@@ -147,8 +147,7 @@ def _train(config, strategy, folder, options, stop_requested, beat, watch):
     new_best = False
     if (evals.due(step) or last) and not written.has('eval', step) and not stop:
       with watch.activity('evaluation'):
-        workers.check_same(
-            strategy, 'has other weights', state_lib.content(state))
+        _check_weights(strategy, state)
         values = evaluate(functools.partial(asked, 'evaluation', step))
       stop = values is None
       if values:
@@ -215,8 +214,20 @@ def _restore(checkpoints, strategy, state):
   step = workers.of_chief(strategy, step)
   if step and not chief:
     checkpoints.restore(step, set_aside=False)
-  workers.check_same(strategy, 'has other weights', state_lib.content(state))
+  _check_weights(strategy, state)
   return step
+
+
+def _check_weights(strategy, state):
+  """Raises UserError on all workers if replicas have drifted apart.
+
+  Copies all weights to the host, and waits for the devices.
+  """
+  if strategy.num_replicas_in_sync > 1:
+    workers.check_same(
+        strategy, {'other weights': state_lib.contents(state)}, 'no step makes '
+        'them differ, so look for a fault of that machine; the same command '
+        'goes on from the last checkpoint')
 
 
 def _events(config, options, train_size):

@@ -137,10 +137,12 @@ def check_shared(folder, strategy):
 
 
 def identity(config):
-  """Bytes that are the same for processes that train the same, in the same way.
-  """
-  return json.dumps(
-      [schema.to_dict(config), _versions(), _code_digest()]).encode()
+  """What must be the same in all processes of a run: {what: [bytes]}."""
+  return {
+      'another configuration': [json.dumps(schema.to_dict(config)).encode()],
+      'other versions of Python, TensorFlow or Keras': [
+          json.dumps(_versions()).encode()],
+      'other code': [_code_digest().encode()]}
 
 
 def read_config(workdir):

@@ -59,14 +59,12 @@ def create(model, *, optimizer, precision, mean, stddev):
                **single)
 
 
-def content(state):
-  """All bytes of a state, of this process's replicas in turn."""
+def contents(state):
+  """All bytes of a state, once for each replica of this process."""
   copies = [tf.nest.flatten(getattr(variable, 'values', (variable,)))
             for _, variable in sorted(state.paths.items())]
-  replicas = [b''.join(copy[replica].numpy().tobytes() for copy in copies)
-              for replica in range(len(copies[0]))]
-  # Replicas are the same at all times: what differs must show.
-  return b''.join(dict.fromkeys(replicas))
+  return [b''.join(copy[replica].numpy().tobytes() for copy in copies)
+          for replica in range(len(copies[0]))]
 
 
 def _variable(value):

@@ -5,6 +5,7 @@ worker that never comes, or one that hangs, would be waited for without end.
 
   code = run(lambda: join(cluster, Settings(start_secs=600)), train)
 """
+import collections
 import contextlib
 import hashlib
 import os
@@ -140,24 +141,47 @@ def of_chief(strategy, value):
   return int(exchange(strategy, [value])[0, 0])
 
 
-def check_same(strategy, what, content):
-  """Raises UserError on all workers unless all of them have the same bytes.
+def check_same(strategy, contents, remedy):
+  """Raises UserError on all workers unless all of them have the same.
 
   All must call it.
 
   Args:
     strategy: any tf.distribute strategy.
-    what: what is compared, for the sentence: 'runs another configuration'.
-    content: bytes.
+    contents: {what: [bytes, ...]}, one for each copy that a worker has, as many
+      on all workers; what: for the sentence, 'another seed'.
+    remedy: what to do about it, the end of the sentence.
   """
-  digest = int.from_bytes(hashlib.sha256(content).digest()[:6])  # As a float.
-  digests = exchange(strategy, [digest])[:, 0]
-  others = [worker for worker in range(len(digests))
-            if digests[worker] != digests[0]]
-  if others:
-    raise UserError(
-        f'Worker {", ".join(map(str, others))} {what} than worker 0: start all '
-        'of them anew with the same command, code and --workdir.')
+  digests = exchange(strategy, [
+      # As many bits as a float64 holds.
+      int.from_bytes(hashlib.sha256(content).digest()[:6])
+      for copies in contents.values() for content in copies])
+  for what, copies in contents.items():
+    own, digests = np.split(digests, [len(copies)], axis=1)
+    differing = _differing(own)
+    if differing:
+      same, *others = differing
+      raise UserError(f'{", ".join(others).capitalize()} has {what} than '
+                      f'{same}: {remedy}.')
+
+
+def _differing(digests):
+  """Names of who has the most common value first, and of all who do not.
+
+  Args:
+    digests: float64 [workers, copies of each].
+
+  Returns:
+    List of names; empty if all are the same.
+  """
+  names = {(worker, copy): f'worker {worker}' + (
+      f' (replica {copy})' if digests.shape[1] > 1 else '')
+           for worker, copy in np.ndindex(digests.shape)}
+  # Of as many, the first.
+  common, _ = collections.Counter(digests.ravel().tolist()).most_common(1)[0]
+  others = [name for place, name in names.items() if digests[place] != common]
+  same = next(name for place, name in names.items() if digests[place] == common)
+  return [same, *others] if others else []
 
 
 def run(make_strategy, main):

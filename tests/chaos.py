@@ -84,6 +84,7 @@ def _injure(folder, disk, workers, count, kinds, rng, recovery_secs):
   print(f'{workers} workers: left in peace, {time.monotonic() - started:.0f} s',
         flush=True)
   peace.clear()
+  kinds = _in_turn(kinds, rng)
   outcomes, runs = [], 0
   while len(outcomes) < count:
     run = injured_run.Run(folder / f'run-{workers}-{runs}', disk, workers)
@@ -96,6 +97,12 @@ def _injure(folder, disk, workers, count, kinds, rng, recovery_secs):
     outcomes += mine
     run.clear()
   return outcomes
+
+
+def _in_turn(kinds, rng):
+  """All kinds again and again, each time in another order."""
+  while True:
+    yield from rng.sample(kinds, len(kinds))
 
 
 def _injure_run(run, most, kinds, rng, training_secs, recovery_secs):
@@ -112,7 +119,7 @@ def _injure_run(run, most, kinds, rng, training_secs, recovery_secs):
       run.wait(rng.uniform(0, training_secs), may_last=True)
       if run.done:
         break
-      outcome = injuries.injure(rng.choice(kinds), run, rng, recovery_secs)
+      outcome = injuries.injure(next(kinds), run, rng, recovery_secs)
       print(f'{len(outcomes) + 1} {outcome}', flush=True)
       outcomes.append(outcome)
       if outcome.wrong:

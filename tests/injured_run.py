@@ -94,17 +94,24 @@ class Run:
         raise TimeoutError(f'{self.folder}: not done in {secs} s') from error
 
   def wait_until_training(self, secs, but=None):
-    """Waits until rank 0 trains, in another process than `but`, or it ends.
+    """Waits until rank 0 has trained, in another process than `but`, or it
+    ends.
 
     Raises:
       TimeoutError: it does not within so many seconds.
     """
     end = time.monotonic() + secs
+    seen = None
     while not self.ended:
       beat = self.beat()
       if (beat and beat['pid'] != but and beat['phase'] == 'training'
           and beat['pid'] in self.pids().values()):
-        return
+        # The first step is begun with tracing, and the next with the first
+        # one done.
+        now = beat['pid'], beat['step']
+        if seen and now != seen and now[0] == seen[0]:
+          return
+        seen = now
       if time.monotonic() > end:
         raise TimeoutError(f'{self.folder}: not training after {secs} s')
       time.sleep(0.05)
@@ -132,8 +139,13 @@ class Run:
 
   def logs(self):
     """{path: text} of what workers printed, of all attempts."""
-    return {path: path.read_text(errors='replace') for path in sorted(
-        self.folder.glob('logs/attempt_*/worker_*.log'))}
+    return {path: path.read_text(errors='replace')
+            for path in self.folder.glob('logs/attempt_*/worker_*.log')}
+
+  def attempt(self):
+    """Folder of the logs of the newest attempt."""
+    return max(self.folder.glob('logs/attempt_*'),
+               key=lambda path: int(path.name.partition('_')[2]))
 
   def checkpoints(self):
     """Paths of data of complete checkpoints, oldest first."""

@@ -31,7 +31,7 @@ class Outcome(NamedTuple):
   wrong: str  # '' if nothing is.
 
   def __str__(self):
-    named = {None: '', True: ', named', False: ', not named'}[self.named]
+    named = ', named' if self.named else ''
     return (f'{self.kind}, {self.workers} workers, step {self.step} '
             f'({self.phase}): {self.recovery_secs:.1f} s{named} {self.wrong}')
 
@@ -51,7 +51,7 @@ def injure(kind, run, rng, recovery_secs):
   beat = run.beat() or {'step': 0, 'phase': 'start-up', 'pid': None}
   if beat['pid'] not in run.pids().values():
     beat['phase'] = 'start-up'
-  logs = set(run.logs())
+  attempt = run.attempt()
   started = time.monotonic()
   outcome = Outcome(kind, run.workers, beat['step'], beat['phase'], 0, None, '')
   effect = KINDS[kind](run, rng)
@@ -59,8 +59,12 @@ def injure(kind, run, rng, recovery_secs):
     _heal(run, effect, beat['pid'], recovery_secs)
   except (TimeoutError, _Wrong) as error:
     outcome = outcome._replace(wrong=str(error))
-  if effect.lost is not None and beat['phase'] == 'training':
-    outcome = outcome._replace(named=_named(run, effect.lost, logs))
+  # In their last steps the others may be done without it.
+  if (effect.lost is not None and beat['phase'] != 'start-up'
+      and not run.ended and not outcome.wrong):
+    named = _named(run, effect.lost, attempt)
+    outcome = outcome._replace(
+        named=named, wrong='' if named else f'not named: {effect.lost}')
   broken = [path for path, text in run.logs().items() if 'Traceback' in text]
   if broken:
     outcome = outcome._replace(wrong=f'a traceback in {broken[0]}')
@@ -91,12 +95,12 @@ def _heal(run, effect, pid, secs):
       raise _Wrong(f'the launcher ended with {run.launcher.returncode}')
 
 
-def _named(run, rank, logs):
-  """Whether another worker's last line names the one of that rank."""
-  return any(
+def _named(run, rank, attempt):
+  """Whether the last lines of all others, in an attempt, name that worker."""
+  return all(
       text.rstrip().rpartition('\n')[2].startswith(f'Lost worker {rank} at ')
       for path, text in run.logs().items()
-      if path.parent == max(logs).parent and path.name != f'worker_{rank}.log')
+      if path.parent == attempt and path.name != f'worker_{rank}.log')
 
 
 def _some_worker(run, rng):

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from resnet import checkpoint
 from resnet import heartbeats
+from resnet import workers
 from tests import evaluation_worker
 from tests import processes
 
@@ -51,12 +52,12 @@ def _environment(ports, rank):
   return {'TF_CONFIG': json.dumps(config)}
 
 
-def _train(workers, workdir, *flags, at=None):
+def _train(count, workdir, *flags, at=None):
   """Results of all workers, by rank. at: {rank: called between calls}."""
-  ports = _free_ports(workers)
+  ports = _free_ports(count)
   started = [_start(ports, rank, workdir, *flags,
                     between_calls=(at or {}).get(rank))
-             for rank in range(workers)]
+             for rank in range(count)]
   return [processes.finish(*one) for one in started]
 
 
@@ -233,17 +234,17 @@ def test_three_workers_of_two_replicas_count_each_example_once(tmp_path):
   assert _evaluations(tmp_path / 'run')[-1]['examples'] == 360
 
 
-@pytest.mark.parametrize('workers', [1, 2, 3])
+@pytest.mark.parametrize('count', [1, 2, 3])
 @pytest.mark.parametrize('replicas', [1, 2])
-def test_every_evaluation_counts_every_example_once(workers, replicas):
-  batches = (4, 7 * workers * replicas)
-  ports = _free_ports(workers)
+def test_every_evaluation_counts_every_example_once(count, replicas):
+  batches = (4, 7 * count * replicas)
+  ports = _free_ports(count)
   started = [
       processes.start(
           'tests.evaluation_worker', '--strategy=multi_worker_mirrored',
           f'--virtual_devices={replicas}', '--examples=11', '--examples=297',
           *(f'--batches={batch}' for batch in batches),
-          environment=_environment(ports, rank)) for rank in range(workers)]
+          environment=_environment(ports, rank)) for rank in range(count)]
   chief, *others = [processes.finish(*one) for one in started]
   assert {chief.code, *(one.code for one in others)} == {0}, chief.err
   lines = [json.loads(line) for line in chief.out.splitlines()]
@@ -277,9 +278,65 @@ def test_workers_of_different_configurations_are_refused(tmp_path):
   for one in started:
     result = processes.finish(*one)
     assert result.code == 2, result.err
-    assert ('Worker 1 has another configuration or other versions than worker '
-            '0') in result.err
+    assert 'Worker 1 has another configuration than worker 0: ' in result.err
   assert not (tmp_path / 'run' / 'config.json').exists()
+
+
+def test_workers_of_other_code_are_refused(tmp_path):
+  ports = _free_ports(2)
+  started = [
+      processes.start(
+          'tests.other_code' if rank else 'resnet.train',
+          '--strategy=multi_worker_mirrored', *_FLAGS,
+          f'--workdir={tmp_path}/run', environment=_environment(ports, rank))
+      for rank in range(2)]
+  for one in started:
+    result = processes.finish(*one)
+    assert result.code == 2, result.err
+    assert 'Worker 1 has other code than worker 0: ' in result.err
+
+
+def _drift_at(step, done):
+  """As a faulty device does: changes one weight of the last replica."""
+  if done == step:
+    import gc
+    from resnet import trainer
+    train, = (one for one in gc.get_objects() if isinstance(one, trainer.Train))
+    weight = train._state.params[3].values[-1]
+    weight.assign(tf.tensor_scatter_nd_add(
+        weight, [[0] * len(weight.shape)], [1e-6]))
+
+
+def test_a_worker_whose_weights_have_drifted_is_named(tmp_path):
+  results = _train(3, tmp_path / 'run', '--config.global_batch=18',
+                   at={1: functools.partial(_drift_at, 3)})
+  for result in results:
+    assert result.code == 2
+    assert ('error: Worker 1 has other weights than worker 0: '
+            ) in result.err.strip().splitlines()[-1]
+  assert not _evaluations(tmp_path / 'run')  # Of step 4.
+
+
+def test_a_replica_whose_weights_have_drifted_is_named(tmp_path):
+  result = processes.run(
+      'resnet.train', *_FLAGS, '--virtual_devices=2',
+      f'--workdir={tmp_path}/run',
+      between_calls=functools.partial(_drift_at, 3))
+  assert result.code == 2
+  assert 'Worker 0 (replica 1) has other weights than worker 0 (replica 0): ' in (
+      result.err)
+
+
+@pytest.mark.parametrize('digests, names', [
+    ([[7], [7]], []),
+    ([[7], [8]], ['worker 0', 'worker 1']),
+    ([[8], [7], [7]], ['worker 1', 'worker 0']),
+    ([[7, 7], [8, 7]], ['worker 0 (replica 0)', 'worker 1 (replica 0)']),
+    ([[7, 8], [9, 7]], ['worker 0 (replica 0)', 'worker 0 (replica 1)',
+                        'worker 1 (replica 0)']),
+])
+def test_the_few_that_differ_are_named(digests, names):
+  assert workers._differing(np.array(digests, np.float64)) == names
 
 
 @pytest.mark.parametrize('config, words', [
