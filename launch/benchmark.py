@@ -57,7 +57,7 @@ def main(trainer_flags):
         speed = _measure(way, cores, values.worker_batch, values.steps,
                          trainer_flags)
       except subprocess.CalledProcessError as error:
-        print(error.output, file=sys.stderr)
+        print(error.output, end='', file=sys.stderr)
         if error.returncode in command_line.ALL_PERMANENT:
           return error.returncode
         return _FAILURE

@@ -19,6 +19,8 @@ class Times(NamedTuple):
   """How long a group waits."""
   # Workers notice the loss of one after some 10 s, and end by themselves.
   settle_secs: float = 15.0
+  # After one of them has noticed; the rest do so at the same time, or hang.
+  noticed_secs: float = 5.0
   grace_secs: float = 60.0  # To save, from a signal to SIGKILL.
   port_secs: float = 60.0  # From the start: ports in use are noticed.
 
@@ -128,7 +130,9 @@ class _Group:
     if self.stop or self._forced or not self.running:
       return
     if first_failure:
-      secs = self._times.settle_secs
+      noticed = code == command_line.START_AGAIN
+      secs = (self._times.noticed_secs if noticed
+              else self._times.settle_secs)
       self._console.say(f'{end}: the others have {secs:g} s to end')
       self._plan(secs, self._terminate)
     elif first:  # It is done, and so the others should be soon.

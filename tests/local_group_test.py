@@ -92,6 +92,14 @@ end(1) if rank else end(143, 0.5)""")
   assert not any('SIGTERM' in line for line in result.said)
 
 
+def test_after_one_has_noticed_the_others_have_less_time(tmp_path):
+  """The time of those that have not noticed is longer than this test."""
+  result = _run(tmp_path, 'end(143) if rank else end(1, 60)',
+                times=stub_workers.QUICK._replace(settle_secs=50.0))
+  assert result.said[1].endswith(': the others have 1 s to end')
+  assert '[launch] SIGTERM to worker 0' in result.said
+
+
 _SAVES = """
 def save(*_):
   print('saved')

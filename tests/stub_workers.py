@@ -27,7 +27,7 @@ def end(code, after=0):  # As trainers leave: at once.
   time.sleep(after)
   os._exit(code) if code >= 0 else os.kill(os.getpid(), -code)
 """
-QUICK = group.Times(settle_secs=1.0, grace_secs=1.0)
+QUICK = group.Times(settle_secs=1.0, noticed_secs=1.0, grace_secs=1.0)
 # No attempt of the tests is long enough: none counts as short, unless asked.
 LIMITS = restarts.Limits(short_secs=0)
 
