@@ -116,10 +116,27 @@ class Checkpoints:
       return
     step, self._saving = self._saving, None
     self._checkpoint.sync()
-    if step not in self.steps():
+    damage = self._damage(step)
+    if damage:
+      with contextlib.suppress(OSError):  # It may not even be there.
+        os.unlink(f'{self._prefix(step)}.index')
       self._start_writing(step)  # Raises what went wrong in the background.
-      raise self._failure(step, 'it is not there after writing')
+      raise self._failure(step, damage)
     self._delete_old()
+
+  def _damage(self, step):
+    """Why a checkpoint cannot be read after writing; None if it can.
+
+    A disk that is full when the index is written, last of all, leaves a part of
+    it, and TensorFlow says so at the next write only. Its data stand before.
+    """
+    if step not in self.steps():
+      return 'it is not there after writing'
+    try:
+      tf.train.load_checkpoint(self._prefix(step))  # Reads the index.
+    except Exception as error:  # As in _try_restore.
+      return _first_line(error)
+    return None
 
   def _settle(self):
     """Waits for a save whose failure matters no more."""

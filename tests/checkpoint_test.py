@@ -134,3 +134,26 @@ def test_a_save_that_fails_says_what_is_safe(tmp_path):
     checkpoints.save(2)
     checkpoints.wait()
   assert checkpoint.steps_in(moved) == [1]
+
+
+@pytest.mark.parametrize('damage', [
+    lambda index: index.write_bytes(b''), _truncate, _flip_a_bit])
+def test_a_save_whose_index_is_unfinished_replaces_no_other(tmp_path, damage):
+  """As a disk leaves it that is full by then, without an error of TensorFlow's.
+  """
+  checkpoints = _saved(tmp_path, [1], keep_last=1)
+  sync = checkpoints._checkpoint.sync
+
+  def write(*_):
+    raise tf.errors.ResourceExhaustedError(None, None, 'No space left')
+
+  def sync_and_damage():
+    sync()
+    damage(tmp_path / 'ckpt-2.index')
+    checkpoints._checkpoint.write = write  # What went wrong before.
+
+  checkpoints._checkpoint.sync = sync_and_damage
+  checkpoints.save(2)
+  with pytest.raises(UserError, match=r'step 2 .*\(No space left; complete ones: 1\)'):
+    checkpoints.wait()
+  assert _restored(tmp_path)[0] == 1

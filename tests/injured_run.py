@@ -155,19 +155,26 @@ class Run:
             for step in steps]
 
   def result(self):
-    """(bytes of the final checkpoint's digest, lines of metrics.jsonl)."""
-    import tensorflow as tf  # Seconds, not needed to injure.
-    reader = tf.train.load_checkpoint(
-        os.fspath(self.workdir / 'checkpoints' / f'ckpt-{_STEPS}'))
-    names = sorted(n for n in reader.get_variable_to_shape_map()
-                   if n.startswith('variables'))
-    digest = hashlib.sha256()
-    for name in names:
-      digest.update(name.encode() + reader.get_tensor(name).tobytes())
+    """(digest of the final checkpoint, lines of metrics.jsonl)."""
     lines = (self.workdir / 'metrics.jsonl').read_text().splitlines()
-    return digest.hexdigest(), [
+    return self._digest(), [
         {k: v for k, v in json.loads(line).items() if k not in _TIMES}
         for line in lines]
+
+  def _digest(self):
+    """Of all variables of the final checkpoint; an error's text if it is torn.
+    """
+    import tensorflow as tf  # Seconds, not needed to injure.
+    digest = hashlib.sha256()
+    try:
+      reader = tf.train.load_checkpoint(
+          os.fspath(self.workdir / 'checkpoints' / f'ckpt-{_STEPS}'))
+      for name in sorted(reader.get_variable_to_shape_map()):
+        if name.startswith('variables'):
+          digest.update(name.encode() + reader.get_tensor(name).tobytes())
+    except (tf.errors.OpError, RuntimeError) as error:
+      return str(error)
+    return digest.hexdigest()
 
   def training_secs(self):
     """Seconds from the first log point to the last."""
