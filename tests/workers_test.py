@@ -270,6 +270,20 @@ def test_a_worker_that_never_comes_is_named(tmp_path):
           f'127.0.0.1:{ports[1]} (never came)') in chief.err
 
 
+def test_a_pod_whose_name_never_comes_is_named(tmp_path):
+  port, = _free_ports(1)
+  result = processes.run(
+      'resnet.train', '--strategy=multi_worker_mirrored', *_FLAGS,
+      '--start_secs=1', f'--workdir={tmp_path}/run', environment={
+          'RESNET_WORKER_HOST_PATTERN': f'no-such-{{index}}.invalid:{port}',
+          'RESNET_NUM_WORKERS': '2', 'JOB_COMPLETION_INDEX': '0'})
+  assert result.code == 143, result.err
+  assert (f'did not come together in 1 s: no host was found for worker 0 at '
+          f'no-such-0.invalid:{port}, worker 1 at no-such-1.invalid:{port} ('
+         ) in result.err
+  assert 'The same command goes on from the last checkpoint.' in result.err
+
+
 def test_workers_of_different_configurations_are_refused(tmp_path):
   ports = _free_ports(2)
   started = [_start(ports, rank, tmp_path / 'run', f'--config.seed={rank}')
