@@ -12,14 +12,15 @@ that all pods can mount at once (ReadWriteMany), seen at /runs and /data. The
 image is one of launch/Dockerfile.
 
 --kind=job (Kubernetes 1.29 or later, nothing else) replaces a pod that is lost;
---kind=jobset (JobSet 0.10 or later; better where it is installed) replaces all
-of them at once; --kind=tfjob is for clusters that have Kubeflow's training
+--kind=jobset (JobSet 0.10.1 or later; better where it is installed) replaces
+all of them at once; --kind=tfjob is for clusters that have Kubeflow's training
 operator, which starts nothing again after an exit code below 128.
 launch/kubernetes_objects.py says what is done after which.
 
-The same flags give the same text, on stdout; at its top stands what to do next.
-It was never applied to a live cluster by those who wrote this: tests hold it
-against the published schemas and run the Job's pods by the documented rules.
+The same flags give the same text, on stdout, and nothing else is done: it is
+its own dry run, and what to do next stands at its top. It was never applied to
+a live cluster by those who wrote this: tests hold it against the published
+schemas and run the Job's pods by the documented rules.
 
 Exit codes: 0 done; 2 an error of the user's, in one sentence.
 """
@@ -66,12 +67,11 @@ def parse(argv):
                        'end, to save.', lower_bound=1)
   flags.DEFINE_bool('tensorboard', True, 'Show the run by TensorBoard, within '
                     'the cluster.')
-  end = argv.index('--') if '--' in argv else len(argv)
-  command_line.refuse(command_line.parse_flags(argv[:end]))
-  if end == len(argv):
+  trainer_flags = command_line.parse_own_flags(argv)
+  if trainer_flags is None:
     raise UserError('The flags of the trainer are missing: give them last, as '
                     'in -- --config=imagenet_resnet50 --workdir=/runs/r50.')
-  return argv[end + 1:]
+  return trainer_flags
 
 
 def main(trainer_flags):
@@ -111,7 +111,9 @@ def _comment(kind, show, training):
       f'The run lies on the claim {training.volumes[0].claim} and stays when '
       'all this is deleted:',
       'started again, it goes on from its last checkpoint. A job cannot be',
-      'changed: stop it first.']
+      'changed: stop it first.', '',
+      'Whoever reaches the port of a worker commands it. The NetworkPolicy keeps',
+      'all but the workers out, if the network plugin of the cluster heeds it.']
   return ''.join(f'# {line}'.rstrip() + '\n' for line in lines)
 
 

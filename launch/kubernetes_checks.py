@@ -41,6 +41,10 @@ def training(values, trainer_flags):
   _check('cpus', values.cpus, _CPUS, 'a number of CPUs such as 8, 0.5 or 500m')
   _check('memory', values.memory, _MEMORY, 'a size such as 512Mi or 64Gi')
   _check_name(values)
+  if values.kind == 'tfjob' and values.workers == 1:
+    raise UserError('--kind=tfjob --workers=1 would train nothing, as its '
+                    'operator gives a single pod no TF_CONFIG: give '
+                    '--kind=job, or more workers.')
   volumes = _volumes(values)
   return pods.Training(
       name=values.name, image=values.image, workers=values.workers,
@@ -77,13 +81,16 @@ def _volumes(values):
   if values.data_claim is not None:
     volumes.append(pods.Volume('data', values.data_claim, values.data_mount,
                                read_only=True))
+  taken = set(pods.MOUNTS)
   for volume in volumes:
     _check(f'{volume.name}_claim', volume.claim, _SUBDOMAIN,
            'the name of a PersistentVolumeClaim (a-z, 0-9, - and .)')
     _check(f'{volume.name}_mount', volume.mount, _FOLDER, 'an absolute path')
-  if len({volume.mount for volume in volumes}) < len(volumes):
-    raise UserError(f'--data_mount={values.data_mount} is the --workdir_mount '
-                    'as well: give each claim a folder of its own.')
+    if volume.mount in taken:
+      raise UserError(
+          f'--{volume.name}_mount={volume.mount} is taken: give each claim a '
+          f'folder of its own, and none {" or ".join(pods.MOUNTS)}.')
+    taken.add(volume.mount)
   return tuple(volumes)
 
 

@@ -4,8 +4,7 @@
 
 Workers train together or not at all: when one is lost, the others notice it
 within some 10 s and end with 143. What is done then, by the exit code of a pod
-(configs/command_line.py; 64 and 78 are those of sysexits.h for a wrong command
-and configuration):
+(see configs/command_line.py):
 
   2, 64, 78   the job fails at once
   143         started again, not counted; so are pods that Kubernetes itself
@@ -16,7 +15,6 @@ from configs import command_line
 from launch import kubernetes_pods as pods
 
 KINDS = ('job', 'jobset', 'tfjob')
-_PERMANENT = (command_line.PERMANENT, 64, 78)
 _CONTAINER = 'trainer'
 _PORT_NAME = 'grpc'
 
@@ -58,10 +56,10 @@ def tensorboard_name(name):
 
 
 def _network_policy(training):
-  """Lets nobody but the workers connect to them.
+  """Lets nobody but the workers connect to them, on any port, as NCCL needs.
 
-  TensorFlow's servers ask nobody who they are, and do what they are told. All
-  ports, since NCCL takes any.
+  TensorFlow's servers ask nobody who they are, and do what they are told. A
+  policy is kept by the network plugin of a cluster: some have none that does.
   """
   workers = {'matchLabels': pods.labels(training, 'worker')}
   return {
@@ -84,14 +82,14 @@ def _indexed_job(training):
           'ports': [{'name': _PORT_NAME, 'port': pods.PORT}]}}
   template = _template(training, f'{training.name}-{{index}}')
   template['spec']['subdomain'] = training.name
-  disrupted = _on_disruption('Ignore')
   job = {
       'apiVersion': 'batch/v1', 'kind': 'Job', 'metadata': metadata,
       'spec': _job_spec(
           training, template,
           # Kubernetes counts pods, and all of them may fail at once.
           backoff_limit=training.max_restarts * training.workers,
-          rules=[_on_exit('FailJob', _PERMANENT), disrupted,
+          rules=[_on_exit('FailJob', command_line.ALL_PERMANENT),
+                 _on_disruption('Ignore'),
                  _on_exit('Ignore', [command_line.START_AGAIN])])}
   return [service, job]
 
@@ -99,11 +97,12 @@ def _indexed_job(training):
 def _jobset(training):
   """One Job, which fails with its first pod and is then replaced as a whole."""
   # JobSet knows nothing but the message of the Job that failed.
-  permanent = f'exit code ({"|".join(map(str, _PERMANENT))}) matching'
+  codes = '|'.join(map(str, command_line.ALL_PERMANENT))
   job = _job_spec(
       training, _template(training, f'{training.name}-worker-0-{{index}}'),
       backoff_limit=0,
-      rules=[_on_exit('FailJob', _PERMANENT), _on_disruption('FailJob'),
+      rules=[_on_exit('FailJob', command_line.ALL_PERMANENT),
+             _on_disruption('FailJob'),
              _on_exit('FailJob', [command_line.START_AGAIN])])
   return [{
       'apiVersion': 'jobset.x-k8s.io/v1alpha2', 'kind': 'JobSet',
@@ -117,7 +116,8 @@ def _jobset(training):
               'rules': [
                   {'name': 'permanent', 'action': 'FailJobSet',
                    'onJobFailureReasons': ['PodFailurePolicy'],
-                   'onJobFailureMessagePatterns': [permanent]},
+                   'onJobFailureMessagePatterns': [
+                       f'exit code ({codes}) matching']},
                   {'name': 'startAgain',
                    'action': 'RestartJobSetAndIgnoreMaxRestarts',
                    'onJobFailureReasons': ['PodFailurePolicy']}]},

@@ -10,6 +10,8 @@ from typing import NamedTuple
 PORT = 2222  # Of TensorFlow, on each worker; each pod has its own address.
 TENSORBOARD_PORT = 6006
 _SHARED_MEMORY = '1Gi'  # For NCCL; counts as memory of the pod.
+_SCRATCH = '/tmp'  # The one folder of an image that every user may write to.
+MOUNTS = (_SCRATCH, '/dev/shm')  # What pods have besides their claims.
 
 
 class Volume(NamedTuple):
@@ -76,7 +78,11 @@ def worker(container_name, port_name, environment, training):
   container = _container(container_name, command, training, training.volumes)
   container['env'] = [
       {'name': name, 'value': value}
-      for name, value in {'PYTHONUNBUFFERED': '1', **environment}.items()]
+      for name, value in {
+          'HOME': _SCRATCH, 'PYTHONUNBUFFERED': '1',
+          # Kept with the runs: who is started again compiles nothing again.
+          'XDG_CACHE_HOME': f'{training.volumes[0].mount}/.cache',
+          **environment}.items()]
   container['ports'] = _ports(port_name, PORT)
   # A limit of CPU would stop the input pipeline for parts of each 0.1 s.
   container['resources'] = {
@@ -97,6 +103,7 @@ def tensorboard(training):
              f'--port={TENSORBOARD_PORT}')
   container = _container('tensorboard', command, training,
                          [runs._replace(read_only=True)])
+  container['env'] = [{'name': 'HOME', 'value': _SCRATCH}]
   container['ports'] = _ports('http', TENSORBOARD_PORT)
   container['resources'] = {
       'requests': {'cpu': '500m', 'memory': '2Gi'}, 'limits': {'memory': '2Gi'}}
@@ -117,9 +124,11 @@ def _pod(training, volumes):
           # Else all files of a volume change their group at each start.
           'fsGroupChangePolicy': 'OnRootMismatch',
           'seccompProfile': {'type': 'RuntimeDefault'}},
-      'volumes': [{'name': volume.name, 'persistentVolumeClaim': {
-          'claimName': volume.claim, 'readOnly': volume.read_only}}
-                  for volume in volumes]}
+      'volumes': [
+          *({'name': volume.name, 'persistentVolumeClaim': {
+              'claimName': volume.claim, 'readOnly': volume.read_only}}
+            for volume in volumes),
+          {'name': 'tmp', 'emptyDir': {}}]}
 
 
 def _container(name, command, training, volumes):
@@ -129,9 +138,12 @@ def _container(name, command, training, volumes):
       # Kubernetes puts variables in for $(NAME), and $ for $$.
       'command': [word.replace('$', '$$') for word in command],
       'securityContext': {'allowPrivilegeEscalation': False,
-                          'capabilities': {'drop': ['ALL']}},
-      'volumeMounts': [{'name': volume.name, 'mountPath': volume.mount,
-                        'readOnly': volume.read_only} for volume in volumes]}
+                          'capabilities': {'drop': ['ALL']},
+                          'readOnlyRootFilesystem': True},
+      'volumeMounts': [
+          *({'name': volume.name, 'mountPath': volume.mount,
+             'readOnly': volume.read_only} for volume in volumes),
+          {'name': 'tmp', 'mountPath': _SCRATCH}]}
 
 
 def _ports(name, number):

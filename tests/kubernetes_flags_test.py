@@ -56,12 +56,15 @@ _LONG = 'r' * 52  # With '-tensorboard', 64.
     (_with('--workdir_mount=/runs/..'), ['--workdir_mount=/runs/.. is not']),
     (_with('--workdir_mount=/runs/'), ['--workdir_mount=/runs/ is not']),
     (_with('--data_claim=a', '--data_mount=/runs'),
-     ['--data_mount=/runs is the --workdir_mount as well']),
+     ['--data_mount=/runs is taken']),
+    (_with('--workdir_mount=/tmp'), ['--workdir_mount=/tmp is taken']),
+    (_with('--data_claim=a', '--data_mount=/dev/shm'), ['/dev/shm is taken']),
     (_with('--data_claim=a'), ['--data_dir is missing after --', '/data']),
     (_with('--workdir_mount=/r'), ['--workdir=/runs/r50 is not in /r', 'lost']),
     (_with('--workdir_mount=/runs/r5'), ['--workdir=/runs/r50 is not in']),
     (_with('surplus'), ["'surplus' is not a flag"]),
-    (_with('--config=x'), ["'config'", '--helpfull']),
+    (_with('--config=x'), ["'config'", 'of the trainer stand after " -- ".']),
+    (_with('--kind=tfjob', '--workers=1'), ['no TF_CONFIG', '--kind=job']),
 ])
 def test_flags_that_are_wrong(flags, words):
   _assert_refused([*flags, '--', *command.TRAINER], words)
@@ -92,6 +95,8 @@ def _assert_refused(argv, words):
     (f'--name={_LONG[:-1]}',), (f'--name={"r" * 61}', '--notensorboard'),
     (f'--name={"r" * 46}', '--kind=jobset'),
     (f'--name={"r" * 54}', '--kind=tfjob', '--notensorboard'),
+    ('--kind=tfjob', '--workers=2'), ('--workers=1',),
+    ('--kind=jobset', '--workers=1'),
     ('--workdir_mount=/runs/r50',), ('--cpus=1.5',), ('--memory=2G',)])
 def test_the_last_that_is_allowed(flags):
   code, _, err = command.run(*_with(*flags), '--', *command.TRAINER)

@@ -13,7 +13,7 @@ from tests import manifests
 
 _GPUS = ('--gpus_per_worker=8', '--data_claim=pictures',
          '--node_selector=gpu=a100,zone=', '--cpus=0.5', '--memory=1.5Ti')
-_MIXED = ('--workers=1', '--workdir_mount=/a/b', '--max_restarts=0', '--user=7',
+_MIXED = ('--workers=2', '--workdir_mount=/a/b', '--max_restarts=0', '--user=7',
           '--grace_seconds=120', '--notensorboard')
 
 
@@ -24,6 +24,12 @@ _MIXED = ('--workers=1', '--workdir_mount=/a/b', '--max_restarts=0', '--user=7',
 def test_manifests_are_what_kubernetes_takes_and_workers_need(
     kind, flags, trainer):
   objects = command.objects(f'--kind={kind}', *flags, trainer=trainer)
+  assert not list(manifests.problems(objects))
+
+
+@pytest.mark.parametrize('kind', ['job', 'jobset'])
+def test_one_worker_is_enough(kind):
+  objects = command.objects(f'--kind={kind}', '--workers=1')
   assert not list(manifests.problems(objects))
 
 
@@ -46,14 +52,15 @@ def test_workers_are_given_what_flags_say(kind):
       '--a b', '$$(HOME)$$']
   hosts = {'job': 'r50-{index}', 'jobset': 'r50-worker-0-{index}'}
   assert {one['name']: one['value'] for one in container['env']} == {
-      'PYTHONUNBUFFERED': '1', **({} if kind == 'tfjob' else {
+      'HOME': '/tmp', 'PYTHONUNBUFFERED': '1',
+      'XDG_CACHE_HOME': '/runs/.cache', **({} if kind == 'tfjob' else {
           'RESNET_NUM_WORKERS': '4',
           'RESNET_WORKER_HOST_PATTERN': f'{hosts[kind]}.r50:2222'})}
   assert container['resources'] == {
       'requests': {'cpu': '0.5', 'memory': '1.5Ti'},
       'limits': {'memory': '1.5Ti', 'nvidia.com/gpu': '8'}}
   assert [mount['mountPath'] for mount in container['volumeMounts']] == [
-      '/runs', '/data', '/dev/shm']
+      '/runs', '/data', '/tmp', '/dev/shm']
   claims = [one['persistentVolumeClaim'] for one in spec['volumes'][:2]]
   assert claims == [
       {'claimName': 'runs', 'readOnly': False},
@@ -90,7 +97,7 @@ def test_tensorboard_shows_the_run():
       'python', '-m', 'tensorboard.main', '--logdir=/runs/r50', '--bind_all',
       '--port=6006']
   assert [mount['mountPath'] for mount in container['volumeMounts']] == [
-      '/runs']
+      '/runs', '/tmp']
 
 
 def test_kinds_of_objects():
@@ -139,6 +146,9 @@ _NEXT = """\
 # The run lies on the claim runs and stays when all this is deleted:
 # started again, it goes on from its last checkpoint. A job cannot be
 # changed: stop it first.
+#
+# Whoever reaches the port of a worker commands it. The NetworkPolicy keeps
+# all but the workers out, if the network plugin of the cluster heeds it.
 ---
 """
 

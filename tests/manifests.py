@@ -170,6 +170,12 @@ def _pods(objects):
         or rights.get('privileged') or spec.get('hostNetwork')
         or spec['automountServiceAccountToken'] or spec['enableServiceLinks']):
       yield f'{container["name"]} has rights that it needs not'
+    if not rights['readOnlyRootFilesystem']:
+      yield f'{container["name"]} may write to its image'
+    home, = (each['value'] for each in container['env']
+             if each['name'] == 'HOME')
+    if home not in _writable(spec, container):
+      yield f'{container["name"]} cannot write to {home}'
     mounted = {mount['name'] for mount in container['volumeMounts']}
     if mounted != {volume['name'] for volume in spec['volumes']}:
       yield f'{container["name"]} does not mount just its volumes'
@@ -177,6 +183,14 @@ def _pods(objects):
                         for name in ('requests', 'limits'))
     if requests['memory'] != limits['memory']:
       yield f'{container["name"]} may be given less memory than it may use'
+
+
+def _writable(spec, container):
+  """Paths of the volumes that a container may write to."""
+  claims = {each['name'] for each in spec['volumes']
+            if each.get('persistentVolumeClaim', {}).get('readOnly')}
+  return [mount['mountPath'] for mount in container['volumeMounts']
+          if not mount.get('readOnly') and mount['name'] not in claims]
 
 
 def _count(one):
@@ -198,10 +212,11 @@ def _workers(objects):
     yield 'There is no memory at /dev/shm'
   workdir, = (word.partition('=')[2] for word in container['command']
               if word.startswith('--workdir='))
-  kept = [path for path, mount in mounts.items()
-          if 'persistentVolumeClaim' in mount and not mount['readOnly']]
-  if not any(f'{workdir}/'.startswith(f'{path}/') for path in kept):
-    yield f'{workdir} is not kept'
+  kept = [path for path in _writable(spec, container)
+          if 'persistentVolumeClaim' in mounts[path]]
+  for folder in (workdir, variables.get('XDG_CACHE_HOME')):
+    if not any(f'{folder}/'.startswith(f'{path}/') for path in kept):
+      yield f'{folder} is not kept'
   if one['kind'] == 'TFJob':
     if (container['name'], port['name']) != ('tensorflow', 'tfjob-port'):
       yield 'The operator knows neither container nor port'
@@ -318,5 +333,5 @@ def _tensorboard(objects):
     yield 'TensorBoard listens elsewhere'
   if service['type'] != 'ClusterIP':
     yield 'TensorBoard is seen from outside of the cluster'
-  if not all(mount['readOnly'] for mount in container['volumeMounts']):
+  if _writable(pod['spec'], container) != ['/tmp']:
     yield 'TensorBoard may write'

@@ -10,8 +10,9 @@ with network, mounts, hostname, and process numbers of its own: as in a
 container, the command is process 1, and what it leaves behind ends with it.
 Each pod has a new address, and the names follow.
 
-Not emulated: images (the command runs in a folder of this machine), users,
-resources, scheduling, and the time that Kubernetes waits before a restart.
+Not emulated: images (a folder of this machine stands for the image's working
+folder, and all other files are this machine's), users, resources, scheduling,
+and the time that Kubernetes waits before a restart.
 
 All pods live within namespaces of one process, and end with it.
 """
@@ -28,6 +29,7 @@ from typing import NamedTuple
 
 _ROOT = pathlib.Path(__file__).parent.parent
 _POLL_SECS = 0.01
+_IMAGE = '/opt'  # A folder of every Linux, mounted over within pods alone.
 # Whoever is not root becomes it within a namespace of users.
 _OUTER = ('unshare', *(() if os.geteuid() == 0 else ('--user', '-r')), '--net',
           '--mount-proc', '--pid', '--fork', '--kill-child')
@@ -60,7 +62,7 @@ def run(objects, *, image, claims, logs, signals=(), timeout=60):
 
   Args:
     objects: parsed manifest.
-    image: folder in which commands run; their only environment is the pod's.
+    image: folder that commands run in; their only environment is the pod's.
     claims: {PersistentVolumeClaim: folder}.
     logs: folder; what a pod prints goes to INDEX.log, one pod after the other.
     signals: tuples (index, path, how): that pod, once the path exists, is
@@ -129,20 +131,20 @@ class _Node:
     _ip('link', 'add', 'pods', 'type', 'bridge')
     _ip('link', 'set', 'pods', 'up')
 
-  def start(self, hostname, names, command, variables, volumes, log):
+  def start(self, hostname, names, command, variables, mounts, log):
     """Starts a pod; returns the process that waits for its end."""
     number = next(self._addresses)
     address = f'10.0.0.{number}'
     self._names[hostname] = f'{address} {" ".join([hostname, *names])}\n'
     self._write_hosts()
     script = [f'hostname {hostname}', f'mount --bind {self._hosts} /etc/hosts',
-              *volumes, 'ip link set lo up',
+              *mounts, f'cd {_IMAGE}', 'ip link set lo up',
               'until ip link set eth0 up 2> /dev/null; do sleep 0.01; done',
               f'ip addr add {address}/24 dev eth0', 'exec "$@"']
     with open(log, 'ab') as file:
       process = subprocess.Popen(
           [*_INNER, 'sh', '-ec', '\n'.join(script), 'sh', *command],
-          cwd=self.request['image'], env=variables, stdin=subprocess.DEVNULL,
+          env=variables, stdin=subprocess.DEVNULL,
           stdout=file, stderr=subprocess.STDOUT)
     own = os.readlink('/proc/self/ns/net')
     while (process.poll() is None
@@ -176,8 +178,8 @@ class _Pod:
         name, [f'{name}.{service}' for service in _services(objects, template)],
         [expand(word, variables) for word in container['command']],
         {'PATH': f'{os.path.dirname(sys.executable)}:/usr/sbin:/usr/bin:/bin',
-         'HOME': '/dev/shm', **variables},
-        _mounts(template['spec'], container, node.request['claims']),
+         **variables},
+        _mounts(template['spec'], container, node.request),
         f'{node.request["logs"]}/{index}.log')
 
   def send(self, number):
@@ -216,18 +218,23 @@ def _services(objects, template):
       yield one['metadata']['name']
 
 
-def _mounts(spec, container, claims):
-  """Shell commands that mount the volumes of a container."""
+def _mounts(spec, container, request):
+  """Shell commands that mount the image and the volumes of a container."""
   volumes = {one['name']: one for one in spec['volumes']}
+  yield f'mount --bind {request["image"]} {_IMAGE}'
+  last = []  # A volume at /tmp may hide folders that stand for claims.
   for mount in container['volumeMounts']:
     volume, path = volumes[mount['name']], mount['mountPath']
-    if volume.get('emptyDir', {}).get('medium') == 'Memory':
-      yield f'mount -t tmpfs none {path}'
+    if 'emptyDir' in volume:
+      last.append(f'mount -t tmpfs none {path}')
       continue
     claim = volume['persistentVolumeClaim']
-    yield f'mount --bind {claims[claim["claimName"]]} {path}'
+    yield f'mount --bind {request["claims"][claim["claimName"]]} {path}'
     if claim['readOnly'] or mount['readOnly']:
       yield f'mount -o remount,bind,ro {path}'
+  if container['securityContext'].get('readOnlyRootFilesystem'):
+    last += [f'mount -o remount,bind,ro {path}' for path in ('/', _IMAGE)]
+  yield from last
 
 
 def _ip(*words):
