@@ -16,7 +16,8 @@ from configs.errors import UserError
 
 FIRST_PORT = 20000
 _END_PORT = 32768  # From here on Linux gives ports to whoever connects.
-_THREADS = ('OMP_NUM_THREADS', 'TF_NUM_INTEROP_THREADS',
+# Of TensorFlow; on CPUs, other numbers of them give other bits.
+THREADS = ('OMP_NUM_THREADS', 'TF_NUM_INTEROP_THREADS',
             'TF_NUM_INTRAOP_THREADS')
 _NVIDIA_SMI_SECS = 60  # It wakes sleeping GPUs, one after the other.
 
@@ -89,7 +90,7 @@ def of_workers(ports, devices_per_worker, gpus, environ, restart_count=0):
     List of {name: text}, names in alphabetical order.
   """
   cores = len(os.sched_getaffinity(0))
-  threads = {name: str(max(1, cores // len(ports))) for name in _THREADS
+  threads = {name: str(max(1, cores // len(ports))) for name in THREADS
              if name not in environ}
   addresses = [f'127.0.0.1:{port}' for port in ports]
   found = []

@@ -1,11 +1,14 @@
 """The pods of a training job: what they run, and what they may use.
 
-  template = worker('trainer', 'grpc', environment, training)
+  template = worker('trainer', 'grpc', variables, training)
 
 All of this is what the Kubernetes API documents of a PodTemplateSpec, as plain
 dicts and lists.
 """
+import math
 from typing import NamedTuple
+
+from launch import environment
 
 PORT = 2222  # Of TensorFlow, on each worker; each pod has its own address.
 TENSORBOARD_PORT = 6006
@@ -52,13 +55,13 @@ def metadata(training, component, name=None):
           'labels': labels(training, component)}
 
 
-def worker(container_name, port_name, environment, training):
+def worker(container_name, port_name, variables, training):
   """The pods that train.
 
   Args:
     container_name: of the only container.
     port_name: of TensorFlow's port.
-    environment: {name: text} that it has besides.
+    variables: {name: text} of its environment, besides those of all.
     training: Training.
 
   Returns:
@@ -78,11 +81,7 @@ def worker(container_name, port_name, environment, training):
   container = _container(container_name, command, training, training.volumes)
   container['env'] = [
       {'name': name, 'value': value}
-      for name, value in {
-          'HOME': _SCRATCH, 'PYTHONUNBUFFERED': '1',
-          # Kept with the runs: who is started again compiles nothing again.
-          'XDG_CACHE_HOME': f'{training.volumes[0].mount}/.cache',
-          **environment}.items()]
+      for name, value in {**_variables(training), **variables}.items()]
   container['ports'] = _ports(port_name, PORT)
   # A limit of CPU would stop the input pipeline for parts of each 0.1 s.
   container['resources'] = {
@@ -93,6 +92,22 @@ def worker(container_name, port_name, environment, training):
   spec['volumes'].append({'name': 'shm', 'emptyDir': {
       'medium': 'Memory', 'sizeLimit': _SHARED_MEMORY}})
   return {'metadata': {'labels': labels(training, 'worker')}, 'spec': spec}
+
+
+def _variables(training):
+  """{name: text} of the environment of every worker."""
+  # As many on every node, whatever it has.
+  threads = str(math.ceil(_number(training.cpus)))
+  return {
+      'HOME': _SCRATCH,
+      'PYTHONUNBUFFERED': '1',
+      # Kept with the runs: who is started again compiles nothing again.
+      'XDG_CACHE_HOME': f'{training.volumes[0].mount}/.cache',
+      **dict.fromkeys(environment.THREADS, threads)}
+
+
+def _number(cpus):
+  return int(cpus[:-1]) / 1000 if cpus.endswith('m') else float(cpus)
 
 
 def tensorboard(training):

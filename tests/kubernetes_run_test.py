@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from launch import environment
 from tests import kubernetes_command as command
+from tests import manifests
 from tests import pods
 from tests import processes
 
@@ -53,7 +54,7 @@ def namespaces(tmp_path):
 def _manifest(*flags, trainer=()):
   return command.objects(
       '--name=r8', '--workers=2', f'--workdir_mount={_MOUNT}',
-      '--grace_seconds=1', *flags, trainer=(f'--workdir={_MOUNT}/r8', *trainer))
+      '--grace_seconds=1', '--cpus=1', *flags, trainer=(f'--workdir={_MOUNT}/r8', *trainer))
 
 
 def _run(folder, code, *flags, objects=None, claims=(), **how):
@@ -202,26 +203,34 @@ def test_emulated_variables_are_those_of_the_documentation(word, expanded):
 
 _FLAGS = (
     '--config.model.width=4', '--config.global_batch=16',
-    '--config.train_epochs=0', '--config.train_steps=200',
+    '--config.train_epochs=0', '--config.train_steps=100',
     '--config.schedule.warmup_epochs=0.05', '--steps_per_call=1',
-    '--config.eval_batch=100', '--save_every_steps=20', '--save_every_secs=0',
-    '--heartbeat_secs=3', '--start_secs=60')
+    '--config.eval_batch=100', '--eval_every_epochs=0', '--save_every_steps=10',
+    '--save_every_secs=0', '--heartbeat_secs=3', '--start_secs=60')
 
 
 def _state(workdir):
   reader = tf.train.load_checkpoint(
-      os.fspath(workdir / 'checkpoints' / 'ckpt-200'))
+      os.fspath(workdir / 'checkpoints' / 'ckpt-100'))
   return {name: reader.get_tensor(name)
           for name in reader.get_variable_to_shape_map()
           if name.startswith('variables')}
 
 
-def _undisturbed(workdir):
-  """Trains in two processes that nobody disturbs; returns their weights."""
-  variables = environment.of_workers(environment.free_ports(2), 0, [], {})
+def _undisturbed(workdir, objects):
+  """Trains in two processes that nobody disturbs; returns their weights.
+
+  They have as many threads as the pods of the objects: others give other bits.
+  """
+  container, = manifests.template(manifests.trainer(objects))[
+      'spec']['containers']
+  threads = {one['name']: one['value'] for one in container['env']
+             if one['name'] in environment.THREADS}
+  variables = environment.of_workers(environment.free_ports(2), 0, [], threads)
   started = [processes.start(
       'resnet.train', '--strategy=multi_worker_mirrored', *_FLAGS,
-      f'--workdir={workdir}', environment=each) for each in variables]
+      f'--workdir={workdir}', environment={**each, **threads})
+             for each in variables]
   results = [processes.finish(*one) for one in started]
   assert [result.code for result in results] == [0, 0], results
   return _state(workdir)
@@ -231,10 +240,11 @@ def test_emulated_as_documented_a_killed_worker_costs_no_bit(tmp_path):
   """The trainer itself: the same weights as a run that nobody disturbs."""
   runs = tmp_path / 'runs'
   runs.mkdir()
+  objects = _manifest(trainer=_FLAGS)
   ended = pods.run(
-      _manifest(trainer=_FLAGS), image=command.ROOT, claims={'runs': runs},
-      logs=tmp_path, timeout=180,
-      signals=[(1, runs / 'r8/checkpoints/ckpt-20.index', 'SIGKILL')])
+      objects, image=command.ROOT, claims={'runs': runs}, logs=tmp_path,
+      timeout=600,
+      signals=[(1, runs / 'r8/checkpoints/ckpt-10.index', 'SIGKILL')])
   chief = (tmp_path / '0.log').read_text()
   assert ended[:3] == ('Complete', '', 1), chief
   killed, *others = ended.pods
@@ -243,7 +253,8 @@ def test_emulated_as_documented_a_killed_worker_costs_no_bit(tmp_path):
   assert 'Lost worker 1 at r8-1.r8:2222' in chief
   assert 'resuming at step' in chief
   assert (runs / '.cache/resnet-trainer').is_dir()
-  expected, found = _undisturbed(tmp_path / 'other'), _state(runs / 'r8')
+  expected = _undisturbed(tmp_path / 'other', objects)
+  found = _state(runs / 'r8')
   assert found.keys() == expected.keys() and len(found) > 60
   for name, value in expected.items():
     np.testing.assert_array_equal(found[name], value, err_msg=name)

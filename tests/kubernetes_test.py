@@ -53,7 +53,9 @@ def test_workers_are_given_what_flags_say(kind):
   hosts = {'job': 'r50-{index}', 'jobset': 'r50-worker-0-{index}'}
   assert {one['name']: one['value'] for one in container['env']} == {
       'HOME': '/tmp', 'PYTHONUNBUFFERED': '1',
-      'XDG_CACHE_HOME': '/runs/.cache', **({} if kind == 'tfjob' else {
+      'XDG_CACHE_HOME': '/runs/.cache', 'OMP_NUM_THREADS': '1',
+      'TF_NUM_INTEROP_THREADS': '1', 'TF_NUM_INTRAOP_THREADS': '1',
+      **({} if kind == 'tfjob' else {
           'RESNET_NUM_WORKERS': '4',
           'RESNET_WORKER_HOST_PATTERN': f'{hosts[kind]}.r50:2222'})}
   assert container['resources'] == {
@@ -70,6 +72,14 @@ def test_workers_are_given_what_flags_say(kind):
   assert spec['terminationGracePeriodSeconds'] == 90
   assert {spec['securityContext'][name] for name in (
       'runAsUser', 'runAsGroup', 'fsGroup')} == {7}
+
+
+@pytest.mark.parametrize('cpus, threads', [
+    ('8', '8'), ('1.5', '2'), ('500m', '1'), ('2000m', '2'), ('2001m', '3')])
+def test_threads_are_as_many_as_cpus(cpus, threads):
+  _, container = _worker(f'--cpus={cpus}')
+  assert [one['value'] for one in container['env']
+          if 'THREADS' in one['name']] == [threads] * 3
 
 
 def test_without_gpus_none_are_asked_for():

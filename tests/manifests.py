@@ -3,24 +3,16 @@ and does with them what was meant.
 
   assert not list(problems(objects))
 
-Three kinds of checks: the published schemas (unknown fields, wrong types), a
-round trip through the published Python models (likewise, for what is not of
-Kubernetes itself), and what neither of them sees, from the documentation:
-enumerations, quantities, and names and numbers that have to agree.
+Besides what is published for programs (tests/published.py): what that does not
+tell, from the documentation, as enumerations, quantities, and names and numbers
+that have to agree.
 """
-import functools
 import json
 import re
-from types import SimpleNamespace
-
-from kubeflow import training as kubeflow_training
-from kubeflow_trainer_api import models as trainer_models
-from kubernetes import client
-import kubernetes_validate
 
 from tests import pods
+from tests import published
 
-_VERSIONS = ('1.29', '1.37')  # The oldest that is promised, and the newest.
 _ENUMS = {
     'completionMode': {'Indexed'},
     'podReplacementPolicy': {'Failed'},
@@ -57,8 +49,10 @@ _MESSAGES = {  # Of a Job that failed, as its controller writes them.
 def problems(objects):
   """Sentences on what is wrong with a list of parsed objects."""
   for check in (_enums, _quantities, _names, _pods, _workers, _outcomes,
-                _network, _tensorboard, _published):
+                _network, _tensorboard):
     yield from check(objects)
+  for one in objects:
+    yield from published.problems(json.dumps(one))
 
 
 def template(one):
@@ -82,38 +76,6 @@ def trainer(objects):
   """The object that starts the workers."""
   found, = [one for one in objects if one['kind'] in ('Job', 'JobSet', 'TFJob')]
   return found
-
-
-def _published(objects):
-  for one in objects:
-    yield from _unlike_published(json.dumps(one))
-
-
-@functools.cache
-def _unlike_published(text):
-  """What is wrong with an object by its published schemas and models."""
-  one, found = json.loads(text), []
-  for version in () if one['kind'] in ('JobSet', 'TFJob') else _VERSIONS:
-    try:
-      kubernetes_validate.validate(one, version, strict=True)
-    except kubernetes_validate.ValidationError as error:
-      found.append(f'{one["kind"]} of Kubernetes {version}: {error.message}')
-  try:
-    if _there_and_back(one) != one:
-      found.append(f'The model of {one["kind"]} does not hold all of it')
-  except (ValueError, TypeError) as error:
-    found.append(f'The model of {one["kind"]}: {error}')
-  return found
-
-
-def _there_and_back(one):
-  if one['kind'] == 'JobSet':
-    return trainer_models.JobsetV1alpha2JobSet.from_dict(one).to_dict()
-  api, model = (
-      (kubeflow_training.ApiClient(), 'KubeflowOrgV1TFJob')
-      if one['kind'] == 'TFJob' else (client.ApiClient(), f'V1{one["kind"]}'))
-  parsed = api.deserialize(SimpleNamespace(data=json.dumps(one)), model)
-  return api.sanitize_for_serialization(parsed)
 
 
 def _walk(value, path=()):
