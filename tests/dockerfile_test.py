@@ -3,7 +3,10 @@ import configparser
 import json
 import pathlib
 import re
+import shutil
 import subprocess
+import sys
+import zipfile
 
 import pytest
 
@@ -46,16 +49,32 @@ def test_a_base_without_a_digest_is_refused(base, code):
                          'NAME@sha256:...\n' or '')
 
 
-def test_what_is_installed_is_the_checkout():
-  _, build, final = _stages()
+def test_what_is_copied_is_enough_to_install(tmp_path):
+  for text in _texts(_stages()[1], 'COPY'):
+    *sources, target = text.split()
+    (tmp_path / target).mkdir(exist_ok=True)
+    for source in sources:
+      if (_ROOT / source).is_dir():
+        shutil.copytree(_ROOT / source, tmp_path / target, dirs_exist_ok=True)
+      else:
+        shutil.copy(_ROOT / source, tmp_path / target)
+  subprocess.run(
+      [sys.executable, '-m', 'pip', 'wheel', '--no-deps',
+       '--no-build-isolation', '--wheel-dir', tmp_path, tmp_path],
+      check=True, capture_output=True)
+  wheel, = tmp_path.glob('*.whl')
   metadata = configparser.ConfigParser()
   metadata.read(_ROOT / 'setup.cfg')
-  copied = ' '.join(_texts(build, 'COPY')).split()
-  assert set(metadata['options']['packages'].split()) < set(copied)
-  assert {'setup.cfg', 'pyproject.toml', 'README.md', 'LICENSE'} < set(copied)
-  assert 'PROJECT=.' in _texts(build, 'ARG')
-  assert 'pip install --no-cache-dir "${PROJECT}"' in _texts(build, 'RUN')[1]
-  # Neither sources nor what installed them.
+  expected = {f'{package}/{path.name}'
+              for package in metadata['options']['packages'].split()
+              for path in (_ROOT / package).glob('*.py')}
+  assert {'resnet/train.py', 'pipelines/sources.py'} < expected
+  expected.add('pipelines/digits.npz')  # What is trained without any data.
+  assert expected < set(zipfile.ZipFile(wheel).namelist())
+
+
+def test_sources_and_pip_stay_behind():
+  _, build, final = _stages()
   assert 'pip uninstall --yes pip' in _texts(build, 'RUN')[1]
   assert _texts(final, 'COPY') == ['--from=build /opt/resnet /opt/resnet']
   assert not re.search('pip|apt', ''.join(_texts(final, 'RUN')))
