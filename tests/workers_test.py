@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from resnet import checkpoint
 from resnet import heartbeats
+from resnet import run_folder
 from tests import evaluation_worker
 from tests import processes
 
@@ -268,6 +269,24 @@ def test_a_worker_that_never_comes_is_named(tmp_path):
   assert chief.code == 143
   assert (f'The workers did not come together in 2 s: worker 1 at '
           f'127.0.0.1:{ports[1]} (never came)') in chief.err
+
+
+def _die_before_the_run_is_marked(done):
+  run_folder.RunFolder.finish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_nobody_is_done_before_the_chief(tmp_path, two_devices):
+  chief, other = _train(2, tmp_path / 'run',
+                        at={0: _die_before_the_run_is_marked})
+  assert (chief.code, other.code) == (-signal.SIGKILL, 143), other.err
+  assert [r.code for r in _train(2, tmp_path / 'run')] == [0, 0]
+  _assert_same_state(_state(two_devices), _state(tmp_path / 'run'))
+  # The others are gone: one that is started again must not wait for them.
+  again = processes.finish(*_start(_free_ports(2), 0, tmp_path / 'run'))
+  assert again.code == 0 and 'finished: nothing to do' in again.out
+  changed = processes.finish(*_start(
+      _free_ports(2), 0, tmp_path / 'run', '--config.seed=1', '--start_secs=1'))
+  assert changed.code == 143 and 'worker 1 at' in changed.err
 
 
 def test_a_pod_whose_name_never_comes_is_named(tmp_path):
