@@ -133,6 +133,9 @@ def _pod(training, volumes):
   return {
       'automountServiceAccountToken': False,  # They ask Kubernetes nothing.
       'enableServiceLinks': False,
+      # Process 1 is then Kubernetes' own. Linux keeps signals that it does not
+      # handle from process 1: one that still waits for others would not end.
+      'shareProcessNamespace': True,
       'securityContext': {
           'runAsNonRoot': True, 'runAsUser': training.user,
           'runAsGroup': training.user, 'fsGroup': training.user,

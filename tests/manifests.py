@@ -132,6 +132,8 @@ def _pods(objects):
         or rights.get('privileged') or spec.get('hostNetwork')
         or spec['automountServiceAccountToken'] or spec['enableServiceLinks']):
       yield f'{container["name"]} has rights that it needs not'
+    if not spec['shareProcessNamespace']:
+      yield f'{container["name"]} is process 1, which ignores signals'
     if not rights['readOnlyRootFilesystem']:
       yield f'{container["name"]} may write to its image'
     home, = (each['value'] for each in container['env']

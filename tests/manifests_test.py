@@ -49,6 +49,7 @@ _MUTATIONS = [  # Kind, path, another value, words of the problem.
      'tensorboard cannot write to /runs'),
     ('Job', f'{_CONTAINER}.securityContext.readOnlyRootFilesystem', False,
      'trainer may write to its image'),
+    ('Job', f'{_POD}.shareProcessNamespace', False, 'trainer is process 1'),
     ('Job', f'{_CONTAINER}.resources.limits.memory', '64GB', 'no quantity'),
     ('Job', f'{_CONTAINER}.resources.requests.cpu', '0', 'no quantity'),
     ('Job', f'{_POD}.securityContext.runAsNonRoot', False, 'may run as root'),

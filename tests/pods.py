@@ -6,9 +6,9 @@ Emulates, by their documentation, the Job controller (podFailurePolicy, whose
 first rule that matches counts; backoffLimit; a pod of the same index in place
 of one that has failed), the names of pods (hostnames, and the DNS names of a
 headless Service), variables in commands, and volumes. A pod is a process tree
-with network, mounts, hostname, and process numbers of its own: as in a
-container, the command is process 1, and what it leaves behind ends with it.
-Each pod has a new address, and the names follow.
+with network, mounts, hostname, and process numbers of its own: as with
+shareProcessNamespace, the command is a child of process 1, and what it leaves
+behind ends with it. Each pod has a new address, and the names follow.
 
 Not emulated: images (a folder of this machine stands for the image's working
 folder, and all other files are this machine's), users, resources, scheduling,
@@ -140,7 +140,7 @@ class _Node:
     script = [f'hostname {hostname}', f'mount --bind {self._hosts} /etc/hosts',
               *mounts, f'cd {_IMAGE}', 'ip link set lo up',
               'until ip link set eth0 up 2> /dev/null; do sleep 0.01; done',
-              f'ip addr add {address}/24 dev eth0', 'exec "$@"']
+              f'ip addr add {address}/24 dev eth0', '"$@" & wait $!']
     with open(log, 'ab') as file:
       process = subprocess.Popen(
           [*_INNER, 'sh', '-ec', '\n'.join(script), 'sh', *command],
@@ -167,7 +167,7 @@ class _Pod:
 
   def __init__(self, node, objects, job, index):
     self.index, self.disrupted = index, False
-    self._killed, self._kill_at = False, None
+    self._kill_at = None
     name = f'{job["metadata"]["name"]}-{index}'
     template = job['spec']['template']
     container, = template['spec']['containers']
@@ -183,12 +183,10 @@ class _Pod:
         f'{node.request["logs"]}/{index}.log')
 
   def send(self, number):
-    """Sends a signal to process 1 of the pod, if it still runs."""
-    waiting = self._process.pid
-    children = pathlib.Path(f'/proc/{waiting}/task/{waiting}/children')
-    for child in children.read_text().split():
-      os.kill(int(child), number)
-      self._killed |= number == signal.SIGKILL
+    """Sends a signal to the command, if it still runs."""
+    for first in _children(self._process.pid):
+      for child in _children(first):
+        os.kill(child, number)
 
   def delete(self):
     """Tells it to end, and to be killed after its grace."""
@@ -197,14 +195,18 @@ class _Pod:
 
   def ended(self):
     """Its exit code; None while it runs."""
-    code = self._process.poll()
-    if code is None:
-      if self._kill_at and time.monotonic() > self._kill_at:
-        self.send(signal.SIGKILL)
-      return None
-    if self._killed:  # Of which unshare says nothing.
-      return 128 + signal.SIGKILL
-    return code if code >= 0 else 128 - code
+    if self._kill_at and time.monotonic() > self._kill_at:
+      self.send(signal.SIGKILL)
+    return self._process.poll()
+
+
+def _children(pid):
+  """Process numbers; none if it has ended."""
+  try:
+    text = pathlib.Path(f'/proc/{pid}/task/{pid}/children').read_text()
+  except OSError:
+    return []
+  return [int(child) for child in text.split()]
 
 
 def _services(objects, template):
