@@ -112,8 +112,9 @@ def _comment(kind, show, training):
       'all this is deleted:',
       'started again, it goes on from its last checkpoint. A job cannot be',
       'changed: stop it first.', '',
-      'Whoever reaches the port of a worker commands it. The NetworkPolicy keeps',
-      'all but the workers out, if the network plugin of the cluster heeds it.']
+      'Whoever reaches the port of a worker commands it. The NetworkPolicy',
+      'keeps all but the workers out, if the network plugin of the cluster',
+      'heeds it.']
   return ''.join(f'# {line}'.rstrip() + '\n' for line in lines)
 
 

@@ -42,6 +42,8 @@ def _worker(*flags, trainer=command.TRAINER):
 
 @pytest.mark.parametrize('kind', ['job', 'jobset', 'tfjob'])
 def test_workers_are_given_what_flags_say(kind):
+  assert manifests.count(manifests.trainer(
+      command.objects(f'--kind={kind}'))) == 4
   spec, container = _worker(
       f'--kind={kind}', *_GPUS, '--user=7', '--grace_seconds=90',
       trainer=(*command.TRAINER, '--data_dir=/data', '--a b', '$(HOME)$'))
@@ -68,7 +70,8 @@ def test_workers_are_given_what_flags_say(kind):
       {'claimName': 'runs', 'readOnly': False},
       {'claimName': 'pictures', 'readOnly': True}]
   assert spec['nodeSelector'] == {'gpu': 'a100', 'zone': ''}
-  assert [one['key'] for one in spec['tolerations']] == ['nvidia.com/gpu']
+  assert spec['tolerations'] == [{
+      'key': 'nvidia.com/gpu', 'operator': 'Exists', 'effect': 'NoSchedule'}]
   assert spec['terminationGracePeriodSeconds'] == 90
   assert {spec['securityContext'][name] for name in (
       'runAsUser', 'runAsGroup', 'fsGroup')} == {7}
@@ -102,6 +105,7 @@ def test_restarts_are_limited(kind, path, limit):
 
 def test_tensorboard_shows_the_run():
   shown, = [one for one in command.objects() if one['kind'] == 'Deployment']
+  assert shown['spec']['replicas'] == 1
   container, = manifests.template(shown)['spec']['containers']
   assert container['command'] == [
       'python', '-m', 'tensorboard.main', '--logdir=/runs/r50', '--bind_all',
@@ -157,8 +161,9 @@ _NEXT = """\
 # started again, it goes on from its last checkpoint. A job cannot be
 # changed: stop it first.
 #
-# Whoever reaches the port of a worker commands it. The NetworkPolicy keeps
-# all but the workers out, if the network plugin of the cluster heeds it.
+# Whoever reaches the port of a worker commands it. The NetworkPolicy
+# keeps all but the workers out, if the network plugin of the cluster
+# heeds it.
 ---
 """
 

@@ -24,7 +24,7 @@ _ENUMS = {
     'Worker.restartPolicy': {'ExitCode'},
     'cleanPodPolicy': {'Running'},
     'successPolicy': {'AllWorkers'},
-    'restartStrategy': {'Recreate', 'BlockingRecreate'},
+    'restartStrategy': {'BlockingRecreate'},  # Or old pods would be met.
     'failurePolicy.rules.action': {
         'FailJobSet', 'RestartJobSet', 'RestartJobSetAndIgnoreMaxRestarts'},
     'onJobFailureReasons': {
@@ -107,7 +107,7 @@ def _quantities(objects):
 
 def _names(objects):
   one = trainer(objects)
-  job, workers = one['metadata']['name'], _count(one)
+  job, workers = one['metadata']['name'], count(one)
   longest = {'Job': f'{job}-{workers - 1}',
              # JobSet checks names with what Kubernetes appends to pods'.
              'JobSet': f'{job}-worker-0-{workers - 1}-abcde',
@@ -157,7 +157,8 @@ def _writable(spec, container):
           if not mount.get('readOnly') and mount['name'] not in claims]
 
 
-def _count(one):
+def count(one):
+  """Workers of an object that starts them."""
   return (one['spec']['tfReplicaSpecs']['Worker']['replicas']
           if one['kind'] == 'TFJob' else job_spec(one)['completions'])
 

@@ -32,11 +32,20 @@ _NEVER = float('inf')
 
 def _wait(monkeypatch, known_from, secs, late=True):
   """(_World, seconds left) after waiting for hosts, {name: known from}."""
+  world = _world(monkeypatch, known_from)
+  return world, peers.wait_for_names(_cluster(known_from, late), secs)
+
+
+def _world(monkeypatch, known_from):
   world = _World(known_from)
   monkeypatch.setattr(peers, 'time', world)
   monkeypatch.setattr(socket, 'getaddrinfo', world.getaddrinfo)
-  addresses = tuple(f'{host}:{2222 + i}' for i, host in enumerate(known_from))
-  return world, peers.wait_for_names(Cluster(addresses, 0, late), secs)
+  return world
+
+
+def _cluster(hosts, late=True):
+  return Cluster(tuple(f'{host}:{2222 + i}' for i, host in enumerate(hosts)), 0,
+                 late)
 
 
 def test_names_that_come_late_are_waited_for(monkeypatch):
@@ -59,8 +68,10 @@ def test_the_last_moment_leaves_time_to_come_together(monkeypatch):
 
 
 def test_names_that_never_come_are_a_lost_peer(monkeypatch):
+  world = _world(monkeypatch, {'a': 0, 'b': _NEVER, 'c': _NEVER})
   with pytest.raises(peers.LostPeer) as error:
-    _wait(monkeypatch, {'a': 0, 'b': _NEVER, 'c': _NEVER}, 5)
+    peers.wait_for_names(_cluster('abc'), 5)
+  assert world.now == 5
   assert str(error.value) == (
       'The workers did not come together in 5 s: no host was found for worker '
       '1 at b:2223, worker 2 at c:2224 (Name or service not known).')
@@ -68,7 +79,7 @@ def test_names_that_never_come_are_a_lost_peer(monkeypatch):
 
 def test_names_that_are_wrong_are_an_error_at_once(monkeypatch):
   with pytest.raises(UserError, match='worker 1, b:2223, cannot be resolved'):
-    _wait(monkeypatch, {'a': 0, 'b': 1}, 600, late=False)
+    _wait(monkeypatch, {'a': 0, 'b': 1, 'c': 1}, 600, late=False)
 
 
 def test_who_is_missing_is_announced(monkeypatch, capsys):

@@ -16,6 +16,7 @@ and the time that Kubernetes waits before a restart.
 
 All pods live within namespaces of one process, and end with it.
 """
+import functools
 import json
 import os
 import pathlib
@@ -36,7 +37,8 @@ _OUTER = ('unshare', *(() if os.geteuid() == 0 else ('--user', '-r')), '--net',
 _INNER = ('unshare', '--net', '--uts', '--mount-proc', '--pid', '--fork',
           '--kill-child')
 _PROBE = ('ip link add b0 type bridge; ip link add v0 type veth peer name v1; '
-          'mount -t tmpfs none /dev/shm; mount --bind /dev/null /etc/hosts')
+          'mount -t tmpfs none /dev/shm; mount --bind /dev/null /etc/hosts; '
+          'mount -o remount,bind,ro /')
 
 
 class Ended(NamedTuple):
@@ -47,6 +49,7 @@ class Ended(NamedTuple):
   pods: list  # [index, exit code, what was done], in the order of their ends.
 
 
+@functools.cache
 def missing():
   """Why pods cannot run here; empty if they can."""
   try:
