@@ -16,6 +16,7 @@ from configs.errors import UserError
 
 FIRST_PORT = 20000
 _END_PORT = 32768  # From here on Linux gives ports to whoever connects.
+# Of TensorFlow; on CPUs, other numbers of them give other bits.
 THREADS = ('OMP_NUM_THREADS', 'TF_NUM_INTEROP_THREADS',
            'TF_NUM_INTRAOP_THREADS')
 _NVIDIA_SMI_SECS = 60  # It wakes sleeping GPUs, one after the other.

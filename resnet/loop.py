@@ -69,8 +69,7 @@ def train_and_evaluate(config, strategy, workdir, options,
   folder = run_folder.open_for_training(workdir, config, chief)
   if workers.of_chief(strategy, chief and bool(folder.finished)):
     if chief:
-      print('This run is finished: nothing to do.')
-      print(report.summary_text(folder.finished, folder.path))
+      print(report.finished_text(folder.finished, folder.path))
     return DONE
   run_folder.check_shared(folder, strategy)
   try:
@@ -198,6 +197,9 @@ def _train(config, strategy, folder, options, stop_requested, beat, watch):
     summary = report.summary(written, watch)
     folder.finish(summary)
     print(report.summary_text(summary, folder.path))
+  # A worker that has ended with 0 may not be started again: it stays until the
+  # chief no longer needs it.
+  workers.of_chief(strategy, 0)
   return DONE
 
 

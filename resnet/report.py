@@ -85,6 +85,12 @@ def summary(written, watch):
           'seconds': watch.total(), 'time_shares': watch.shares()}
 
 
+def finished_text(figures, path):
+  """What is said where nothing is left to train."""
+  return ('This run is finished: nothing to do.\n'
+          f'{summary_text(figures, path)}')
+
+
 def summary_text(figures, path):
   """The last lines of a finished run."""
   shares = figures['time_shares']

@@ -106,6 +106,15 @@ def open_for_training(workdir, config, chief=True):
   return RunFolder(path, lock)
 
 
+def finished(workdir, config):
+  """The summary of a finished run of this Config in workdir; None without."""
+  folder = RunFolder(pathlib.Path(workdir).expanduser(), None)
+  if (not (folder.path / 'config.json').is_file()
+      or schema.differences(read_config(workdir), config)):
+    return None
+  return folder.finished
+
+
 def check_shared(folder, strategy):
   """Raises UserError on all workers unless all of them see the same folder.
 

@@ -12,7 +12,10 @@ from absl import flags
 from configs import command_line
 from resnet import execution_flags
 from resnet import loop
+from resnet import report
+from resnet import run_folder
 from resnet import stop_signals
+from resnet import strategy as strategy_lib
 from resnet import training_flags
 from resnet import workers
 
@@ -23,6 +26,13 @@ def main(parsed):
   """Runs the trainer; returns its exit code."""
   config, recipe, others = parsed
   command_line.refuse(others)
+  workdir = training_flags.workdir(recipe)
+  if flags.FLAGS.strategy == strategy_lib.MULTI_WORKER:
+    # Whoever is started again after the others are done would wait for them.
+    summary = run_folder.finished(workdir, config)
+    if summary:
+      print(report.finished_text(summary, workdir))
+      return command_line.DONE
   end = time.monotonic() + 60 * (flags.FLAGS.max_minutes or math.inf)
 
   def stop_requested(_):
@@ -31,8 +41,8 @@ def main(parsed):
   def train(strategy):
     stop_signals.install()  # Not before: joining the others does not heed it.
     return loop.train_and_evaluate(
-        config, strategy, training_flags.workdir(recipe),
-        training_flags.options(), stop_requested=stop_requested)
+        config, strategy, workdir, training_flags.options(),
+        stop_requested=stop_requested)
 
   return workers.run(
       lambda: execution_flags.make_strategy(workers_allowed=True), train)

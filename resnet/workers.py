@@ -8,12 +8,10 @@ worker that never comes, or one that hangs, would be waited for without end.
 import collections
 import contextlib
 import hashlib
+import math
 import os
 import re
-import socket
 import sys
-import threading
-import time
 from typing import NamedTuple
 
 import numpy as np
@@ -24,10 +22,11 @@ from tensorflow.python.eager import context
 
 from configs import command_line
 from configs.errors import UserError
+from resnet import peers
+from resnet.peers import LostPeer
 
 COLLECTIVES = ('auto', 'ring', 'nccl')
 _JOB = 'worker'
-_ANNOUNCE_SECS = 10.0
 _BARRIER_SECS = 60.0  # For a chief that is still writing a checkpoint.
 
 
@@ -38,10 +37,6 @@ class Settings(NamedTuple):
   heartbeat_secs: int = 10  # Until a silent worker counts as lost.
   collective_secs: int = 0  # Until a collective counts as hung; 0: never.
   pack_mib: int = 0  # Gradients are summed in packs of so much; 0: in one.
-
-
-class LostPeer(Exception):
-  """Another worker is gone: this process cannot go on, and may be restarted."""
 
 
 def join(cluster, settings, virtual_devices=0):
@@ -63,32 +58,10 @@ def join(cluster, settings, virtual_devices=0):
     UserError: an address cannot be resolved, or its port be opened.
     LostPeer: somebody did not come in time.
   """
-  _check_addresses(cluster)
-  service = context.context()
-  service.configure_coordination_service(
-      'standalone', f'/job:{_JOB}/replica:0/task:0',
-      coordinated_jobs=[coordination_config_pb2.CoordinatedJob(
-          name=_JOB, num_tasks=len(cluster.addresses))],
-      heartbeat_timeout_in_ms=1000 * settings.heartbeat_secs,
-      cluster_register_timeout_in_ms=1000 * settings.start_secs)
-  # Without it the leader waits without end for one that never comes.
-  service._coordination_service_config.cluster_register_with_barrier = True
-  options = tf.distribute.experimental.CommunicationOptions(
-      implementation=tf.distribute.experimental.CommunicationImplementation(
-          settings.collectives.upper()),
-      timeout_seconds=settings.collective_secs or None,
-      bytes_per_pack=settings.pack_mib * 2**20)
-  resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
-      tf.train.ClusterSpec({_JOB: list(cluster.addresses)}), task_type=_JOB,
-      task_id=cluster.rank, rpc_layer='grpc',
-      num_accelerators={'GPU': len(tf.config.list_physical_devices('GPU'))})
-  if virtual_devices:
-    _use_virtual_devices(virtual_devices)
-  with _announced(cluster):
-    try:
-      strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
-    except tf.errors.OpError as error:
-      raise _not_joined(cluster, settings, error) from error
+  peers.check_port(cluster)
+  with peers.announced(cluster):
+    left_secs = peers.wait_for_names(cluster, settings.start_secs)
+    strategy = _register(cluster, settings, left_secs, virtual_devices)
   # All workers have the same number of batches. Asking each time who has one
   # left would be a collective more a step, and lose the batches' static shape.
   strategy.extended.experimental_enable_get_next_as_optional = False
@@ -240,26 +213,32 @@ def _leave(code):
   os._exit(code)
 
 
-def _check_addresses(cluster):
-  for worker, address in enumerate(cluster.addresses):
-    host, _, port = address.rpartition(':')
-    try:
-      socket.getaddrinfo(host.strip('[]'), int(port))
-    except OSError as error:
-      raise UserError(
-          f'The host of worker {worker}, {address}, cannot be resolved '
-          f'({error.strerror}): mend TF_CONFIG, or the name service of this '
-          'machine.') from error
-  _, _, port = cluster.addresses[cluster.rank].rpartition(':')
-  with socket.socket() as listener:
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-      listener.bind(('', int(port)))
-    except OSError as error:
-      raise UserError(
-          f'Could not start gRPC server: port {port} of worker '
-          f'{cluster.rank} cannot be opened ({error.strerror}): end what uses '
-          'it, or give another port in TF_CONFIG, on all workers.') from error
+def _register(cluster, settings, left_secs, virtual_devices):
+  """The strategy over all workers, once they have come; see join."""
+  service = context.context()
+  service.configure_coordination_service(
+      'standalone', f'/job:{_JOB}/replica:0/task:0',
+      coordinated_jobs=[coordination_config_pb2.CoordinatedJob(
+          name=_JOB, num_tasks=len(cluster.addresses))],
+      heartbeat_timeout_in_ms=1000 * settings.heartbeat_secs,
+      cluster_register_timeout_in_ms=math.ceil(1000 * left_secs))
+  # Without it the leader waits without end for one that never comes.
+  service._coordination_service_config.cluster_register_with_barrier = True
+  options = tf.distribute.experimental.CommunicationOptions(
+      implementation=tf.distribute.experimental.CommunicationImplementation(
+          settings.collectives.upper()),
+      timeout_seconds=settings.collective_secs or None,
+      bytes_per_pack=settings.pack_mib * 2**20)
+  resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+      tf.train.ClusterSpec({_JOB: list(cluster.addresses)}), task_type=_JOB,
+      task_id=cluster.rank, rpc_layer='grpc',
+      num_accelerators={'GPU': len(tf.config.list_physical_devices('GPU'))})
+  if virtual_devices:
+    _use_virtual_devices(virtual_devices)
+  try:
+    return tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
+  except tf.errors.OpError as error:
+    raise _not_joined(cluster, settings, error) from error
 
 
 def _use_virtual_devices(replicas):
@@ -272,46 +251,12 @@ def _use_virtual_devices(replicas):
       tuple(f'{worker_device}/device:CPU:{i}' for i in range(replicas)), 'CPU')
 
 
-@contextlib.contextmanager
-def _announced(cluster):
-  """Says every few seconds who is still waited for."""
-  done = threading.Event()
-
-  def announce():
-    started = time.monotonic()
-    while not done.wait(_ANNOUNCE_SECS):
-      missing = [f'worker {worker} at {address}'
-                 for worker, address in enumerate(cluster.addresses)
-                 if worker != cluster.rank and not _listens(address)]
-      waited = time.monotonic() - started
-      if missing:
-        print(f'waiting for {", ".join(missing)} ({waited:.0f} s)',
-              file=sys.stderr, flush=True)
-
-  thread = threading.Thread(target=announce, daemon=True)
-  thread.start()
-  try:
-    yield
-  finally:
-    done.set()
-
-
-def _listens(address):
-  host, _, port = address.rpartition(':')
-  try:
-    socket.create_connection((host.strip('[]'), int(port)), timeout=2).close()
-  except OSError:
-    return False
-  return True
-
-
 def _not_joined(cluster, settings, error):
-  missing = [f'worker {worker} at {address}'
-             for worker, address in enumerate(cluster.addresses)
-             if worker != cluster.rank and not _listens(address)]
+  missing = peers.silent(cluster.addresses, cluster.rank)
+  who = (peers.named(missing, cluster.addresses)
+         or 'some of them came too late')
   return LostPeer(
-      f'The workers did not come together in {settings.start_secs} s: '
-      f'{", ".join(missing) or "some of them came too late"} '
+      f'The workers did not come together in {settings.start_secs} s: {who} '
       f'({"never came" if missing else _first_line(error)}).')
 
 
@@ -324,10 +269,8 @@ def _lost_sentence(strategy, error):
       r'/job:worker/(?:replica:0/)?task:(\d+)', error.message)} - {own})
   if not lost and own and 'CoordinationService' in error.message:
     lost = [0]  # It is the leader of that service.
-  silent = [worker for worker, address in enumerate(addresses)
-            if worker != own and not _listens(address)]
-  names = ', '.join(f'worker {worker} at {addresses[worker]}'
-                    for worker in silent or lost) or 'another worker'
+  silent = peers.silent(addresses, own)
+  names = peers.named(silent or lost, addresses) or 'another worker'
   cause = re.search('[^\n]*(?:aborted by|unhealthy|imed out)[^\n]*',
                     error.message)
   cause = cause[0].strip()[:150] if cause else _first_line(error)

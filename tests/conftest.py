@@ -12,6 +12,9 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices('CPU')[0],
     [tf.config.LogicalDeviceConfiguration()] * 4)
 
+# Every pod of Kubernetes has it: there, names of hosts would be waited for.
+os.environ.pop('KUBERNETES_SERVICE_HOST', None)
+
 
 @pytest.fixture(autouse=True)
 def seed():

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from resnet import checkpoint
 from resnet import heartbeats
+from resnet import run_folder
 from resnet import workers
 from tests import evaluation_worker
 from tests import processes
@@ -271,6 +272,38 @@ def test_a_worker_that_never_comes_is_named(tmp_path):
           f'127.0.0.1:{ports[1]} (never came)') in chief.err
 
 
+def _die_before_the_run_is_marked(done):
+  run_folder.RunFolder.finish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_nobody_is_done_before_the_chief(tmp_path, two_devices):
+  chief, other = _train(2, tmp_path / 'run',
+                        at={0: _die_before_the_run_is_marked})
+  assert (chief.code, other.code) == (-signal.SIGKILL, 143), other.err
+  assert [r.code for r in _train(2, tmp_path / 'run')] == [0, 0]
+  _assert_same_state(_state(two_devices), _state(tmp_path / 'run'))
+  # The others are gone: one that is started again must not wait for them.
+  again = processes.finish(*_start(_free_ports(2), 0, tmp_path / 'run'))
+  assert again.code == 0 and 'finished: nothing to do' in again.out
+  changed = processes.finish(*_start(
+      _free_ports(2), 0, tmp_path / 'run', '--config.seed=1', '--start_secs=1'))
+  assert changed.code == 143 and 'worker 1 at' in changed.err
+
+
+def test_a_pod_whose_name_never_comes_is_named(tmp_path):
+  port, = _free_ports(1)
+  result = processes.run(
+      'resnet.train', '--strategy=multi_worker_mirrored', *_FLAGS,
+      '--start_secs=1', f'--workdir={tmp_path}/run', environment={
+          'RESNET_WORKER_HOST_PATTERN': f'no-such-{{index}}.invalid:{port}',
+          'RESNET_NUM_WORKERS': '2', 'JOB_COMPLETION_INDEX': '0'})
+  assert result.code == 143, result.err
+  assert (f'did not come together in 1 s: no host was found for worker 0 at '
+          f'no-such-0.invalid:{port}, worker 1 at no-such-1.invalid:{port} ('
+         ) in result.err
+  assert 'The same command goes on from the last checkpoint.' in result.err
+
+
 def test_workers_of_different_configurations_are_refused(tmp_path):
   ports = _free_ports(2)
   started = [_start(ports, rank, tmp_path / 'run', f'--config.seed={rank}')
@@ -340,7 +373,7 @@ def test_the_few_that_differ_are_named(digests, names):
 
 
 @pytest.mark.parametrize('config, words', [
-    (None, 'TF_CONFIG, which is not set: set it for each worker'),
+    (None, 'No addresses of workers were found in --worker_addresses, TF_'),
     ('{', 'TF_CONFIG is not JSON'),
     ('{"cluster": {"worker": ["no.such.host.invalid:1"]}, "task": '
      '{"type": "worker", "index": 0}}', 'The host of worker 0, no.such.host'),
@@ -350,6 +383,21 @@ def test_wrong_clusters(tmp_path, config, words):
       'resnet.train', '--strategy=multi_worker_mirrored', *_FLAGS,
       f'--workdir={tmp_path}/run',
       environment={'TF_CONFIG': config} if config else {})
+  assert result.code == 2 and 'Traceback' not in result.err
+  assert words in result.err.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize('flags, words', [
+    (('--worker_rank=0',), '--worker_rank are for --strategy=multi_worker_mirr'),
+    (('--worker_addresses=a:1,b:1',), 'are for --strategy=multi_worker_mirro'),
+    (('--strategy=multi_worker_mirrored', '--worker_addresses=a:1,no.invalid:2',
+      '--worker_rank=2'), '--worker_rank=2 is none of the 2'),
+    (('--strategy=multi_worker_mirrored', '--worker_addresses=no.invalid:2',
+      '--worker_rank=0'), 'The host of worker 0, no.invalid:2'),
+])
+def test_wrong_flags(tmp_path, flags, words):
+  result = processes.run('resnet.train', *flags, *_FLAGS,
+                         f'--workdir={tmp_path}/run')
   assert result.code == 2 and 'Traceback' not in result.err
   assert words in result.err.strip().splitlines()[-1]
 
