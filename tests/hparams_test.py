@@ -1,48 +1,9 @@
 """TensorBoard's own backend of the tab HParams is asked what it shows."""
 import pytest
-from tensorboard import context
-from tensorboard.backend.event_processing import data_provider
-from tensorboard.backend.event_processing import plugin_event_multiplexer
-from tensorboard.plugins import base_plugin
 from tensorboard.plugins.hparams import api_pb2
-from tensorboard.plugins.hparams import backend_context
-from tensorboard.plugins.hparams import get_experiment
-from tensorboard.plugins.hparams import list_session_groups
 
 from resnet import summaries
-
-_STATUSES = [
-    api_pb2.STATUS_UNKNOWN, api_pb2.STATUS_SUCCESS, api_pb2.STATUS_FAILURE,
-    api_pb2.STATUS_RUNNING]
-
-
-class _Tab:
-  """The tab of `tensorboard --logdir folder`."""
-
-  def __init__(self, folder):
-    multiplexer = plugin_event_multiplexer.EventMultiplexer()
-    multiplexer.AddRunsFromDirectory(str(folder))
-    multiplexer.Reload()
-    provider = data_provider.MultiplexerDataProvider(multiplexer, str(folder))
-    backend = backend_context.Context(
-        base_plugin.TBContext(data_provider=provider))
-    asked = context.RequestContext(), backend, 'id'
-    response = list_session_groups.Handler(
-        *asked, api_pb2.ListSessionGroupsRequest(
-            allowed_statuses=_STATUSES, slice_size=100)).run()
-    self.groups = list(response.session_groups)
-    self.experiment = get_experiment.Handler(
-        *asked, api_pb2.GetExperimentRequest()).run()
-
-
-def _metrics(shown):
-  """{tag: value} of a session or a group."""
-  return {metric.name.tag: metric.value for metric in shown.metric_values}
-
-
-def _settings(group):
-  return {name: getattr(value, value.WhichOneof('kind'))
-          for name, value in group.hparams.items()}
+from tests import hparams_tab
 
 
 def _train(folder, settings, accuracy, first_step=0, last_step=20, ends=True,
@@ -68,16 +29,18 @@ def test_runs_are_compared_by_settings_and_last_evaluations(tmp_path):
         'model.name': 'resnet', 'augment.flip': True, 'model.depth': 8},
            accuracy)
 
-  tab = _Tab(tmp_path)
+  tab = hparams_tab.Tab(tmp_path)
   high, low = sorted(tab.groups, key=lambda group: group.sessions[0].name)
   same = {'schedule.drops_at': '0.5,0.75', 'model.name': 'resnet',
           'augment.flip': True, 'model.depth': 8.0}
-  assert _settings(low) == {'schedule.peak': 0.1, **same}
-  assert _settings(high) == {'schedule.peak': 0.2, **same}
+  assert hparams_tab.settings(low) == {'schedule.peak': 0.1, **same}
+  assert hparams_tab.settings(high) == {'schedule.peak': 0.2, **same}
   assert [one.name for one in low.sessions] == ['low/eval']
   assert [one.name for one in high.sessions] == ['high/eval']
-  assert _metrics(low) == {'accuracy': 0.5, 'loss': 0.5, 'examples': 4.0}
-  assert _metrics(high) == {'accuracy': 0.75, 'loss': 0.25, 'examples': 4.0}
+  assert hparams_tab.metrics(low) == {
+      'accuracy': 0.5, 'loss': 0.5, 'examples': 4.0}
+  assert hparams_tab.metrics(high) == {
+      'accuracy': 0.75, 'loss': 0.25, 'examples': 4.0}
   assert {m.training_step for m in high.metric_values} == {20}
   assert {one.status for one in (*low.sessions, *high.sessions)} == {
       api_pb2.STATUS_SUCCESS}
@@ -87,7 +50,7 @@ def test_settings_that_differ_are_shown_first(tmp_path):
   for name, peak in (('low', 0.1), ('high', 0.2)):
     (tmp_path / name).mkdir()
     _train(tmp_path / name, {'augment.flip': True, 'schedule.peak': peak}, 0.5)
-  infos = _Tab(tmp_path).experiment.hparam_infos
+  infos = hparams_tab.Tab(tmp_path).experiment.hparam_infos
   assert [(info.name, info.differs) for info in infos] == [
       ('schedule.peak', True), ('augment.flip', False)]
 
@@ -99,19 +62,20 @@ def test_seeds_are_one_line_with_the_means(tmp_path):
     _train(tmp_path / f'{peak}-{seed}', {'schedule.peak': peak, 'seed': seed},
            accuracy)
   groups = {group.hparams['schedule.peak'].number_value: group
-            for group in _Tab(tmp_path).groups}
+            for group in hparams_tab.Tab(tmp_path).groups}
   assert sorted(groups) == [0.1, 0.2]
   assert [one.name for one in groups[0.1].sessions] == [
       '0.1-0/eval', '0.1-1/eval']
-  assert _metrics(groups[0.1])['accuracy'] == 0.625  # (0.5 + 0.75) / 2.
-  assert _metrics(groups[0.2])['accuracy'] == 0.25
-  assert _settings(groups[0.1]) == {'schedule.peak': 0.1}
+  mean = hparams_tab.metrics(groups[0.1])['accuracy']
+  assert mean == 0.625  # (0.5 + 0.75) / 2.
+  assert hparams_tab.metrics(groups[0.2])['accuracy'] == 0.25
+  assert hparams_tab.settings(groups[0.1]) == {'schedule.peak': 0.1}
 
 
 def test_the_folder_of_one_run_shows_its_metrics_as_well(tmp_path):
   _train(tmp_path, {'schedule.peak': 0.1}, 0.5)
-  (group,) = _Tab(tmp_path).groups
-  assert _metrics(group)['accuracy'] == 0.5
+  (group,) = hparams_tab.Tab(tmp_path).groups
+  assert hparams_tab.metrics(group)['accuracy'] == 0.5
 
 
 @pytest.mark.parametrize('first_step', [0, 10])
@@ -119,25 +83,25 @@ def test_a_run_that_was_stopped_is_one_session_all_the_same(
     tmp_path, first_step):
   """Before its first checkpoint, or after it."""
   _train(tmp_path, {'schedule.peak': 0.1}, 0.5, ends=False, now=100.0)
-  (group,) = _Tab(tmp_path).groups
+  (group,) = hparams_tab.Tab(tmp_path).groups
   (session,) = group.sessions
   assert session.status == api_pb2.STATUS_UNKNOWN
-  assert _metrics(group)['accuracy'] == 0.5
+  assert hparams_tab.metrics(group)['accuracy'] == 0.5
 
   _train(tmp_path, {'schedule.peak': 0.1}, 0.75, first_step, now=200.0)
-  (group,) = _Tab(tmp_path).groups
+  (group,) = hparams_tab.Tab(tmp_path).groups
   (session,) = group.sessions
   assert session.status == api_pb2.STATUS_SUCCESS
   assert (session.start_time_secs, session.end_time_secs) == (100.0, 200.0)
-  assert _settings(group) == {'schedule.peak': 0.1}
-  assert _metrics(group)['accuracy'] == 0.75
+  assert hparams_tab.settings(group) == {'schedule.peak': 0.1}
+  assert hparams_tab.metrics(group)['accuracy'] == 0.75
 
 
 def test_settings_lie_on_the_disk_at_once(tmp_path):
   written = summaries.Summaries(tmp_path, 0, lambda: 100.0)
   written.write_settings({'schedule.peak': 0.1})
-  (group,) = _Tab(tmp_path).groups
-  assert _settings(group) == {'schedule.peak': 0.1}
+  (group,) = hparams_tab.Tab(tmp_path).groups
+  assert hparams_tab.settings(group) == {'schedule.peak': 0.1}
   written.close()
 
 
