@@ -12,7 +12,9 @@ folders stand in --workdir, called by what the sweep sets (peak=0.1_seed=2);
 run after another. slurm submits a job for each. kubernetes prints all
 manifests, for `| kubectl apply -f -`. none starts nothing and shows how far the
 runs are, be it by any launcher. Runs that are finished are not started again:
-the same command goes on where it was.
+the same command goes on where it was. (It does not know which jobs still wait
+or run: before you submit again, see that there are none, or have Slurm do so,
+by --launcher_flags='... --sbatch=--dependency=singleton'.)
 
 A run that fails does not stop the others, unless it is the first and cannot
 begin. Signals are passed on once, and end the sweep; a second SIGINT (Ctrl-C)

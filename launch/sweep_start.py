@@ -28,7 +28,8 @@ LAUNCHERS = {
     'train': Launcher('resnet.train', None),
     'local': Launcher(
         'launch.local', '--log_dir={run.folder.parent}/logs/{run.name}'),
-    'slurm': Launcher('launch.slurm', '--name={run.label}', prints=True),
+    'slurm': Launcher(
+        'launch.slurm', '--log_dir={run.folder.parent}/logs', prints=True),
     'kubernetes': Launcher(
         'launch.kubernetes', '--name={run.label}', prints=True),
 }

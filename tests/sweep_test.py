@@ -58,7 +58,8 @@ def test_dry_run_prints_a_command_for_each_run(tmp_path):
 
 @pytest.mark.parametrize('launcher, named', [
     ('local', '--log_dir={folder}/runs/logs/peak=0.1'),
-    ('slurm', '--name=runs-peak-0-1'), ('kubernetes', '--name=runs-peak-0-1')])
+    ('slurm', '--log_dir={folder}/runs/logs'),
+    ('kubernetes', '--name=runs-peak-0-1')])
 def test_a_launcher_has_flags_of_its_own(tmp_path, launcher, named):
   code, out, err = stub_trainers.sweep(
       tmp_path, None, '--sweep=schedule.peak=0.1', '--dry_run',
@@ -294,8 +295,8 @@ def test_runs_are_trained_by_the_launcher_of_this_machine(tmp_path):
 
 _SUBMITS = """
 number = 4 + int(flags['config.seed'])
-print(f'job {number}1: {flags["name"]} on 2 nodes')
-print(f'stop it with scancel {number}1')
+print(f'submitted job {number}1 (2 nodes, 8 workers)')
+print(f'stop:        scancel {number}1')
 sys.exit({0} if number == 5 else 0)
 """
 
@@ -304,14 +305,14 @@ def test_jobs_are_submitted_and_listed(tmp_path):
   code, out, err = stub_trainers.sweep(
       tmp_path, _SUBMITS.replace('{0}', '1'), '--seeds=3', '--launcher=slurm')
   assert code == 1 and len(_said(err)) == 3
-  assert out.startswith('job 41: runs-seed-0 on 2 nodes\nstop it with scancel')
+  assert out.startswith('submitted job 41 (2 nodes, 8 workers)\nstop:')
   assert _rows(out) == {
       'seed=0': 'job 41', 'seed=1': 'failed with exit code 1',
       'seed=2': 'job 61'}
 
 
 @pytest.mark.parametrize('printed, state', [
-    ('77', 'job 77'), ('Submitted batch job 77', 'job 77'),
+    ('77', 'job 77'), ('submitted job 77 (2 nodes)', 'job 77'),
     ('runs-peak-0-1 peak=5 2x r50 is job 77.', 'submitted'),
     ('runs-peak-0-1 peak=5 2x r50 is job 77 of 9', 'job 77'),
     ('', 'submitted')])
@@ -413,8 +414,8 @@ def test_a_damaged_run_folder_is_left_to_the_trainer(tmp_path, damaged):
      ['has a --']),
     (['--seeds=2', '--launcher=local', '--launcher_flags=--log_dir=x'],
      ['--log_dir in --launcher_flags is set by the sweep']),
-    (['--seeds=2', '--launcher=slurm', '--launcher_flags=--name x'],
-     ['--name in --launcher_flags is set by the sweep']),
+    (['--seeds=2', '--launcher=slurm', '--launcher_flags=--log_dir x'],
+     ['--log_dir in --launcher_flags is set by the sweep']),
 ])
 def test_flags_that_are_wrong(tmp_path, argv, words):
   code, out, err = stub_trainers.sweep(
