@@ -5,6 +5,7 @@ A trainer is a few lines of Python, after:
 import contextlib
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import threading
@@ -37,6 +38,10 @@ sweep.run()
 """
 
 
+def _listen_to_sighup():
+  signal.signal(signal.SIGHUP, signal.SIG_DFL)  # Under nohup as well.
+
+
 @contextlib.contextmanager
 def sweeping(folder, code, *argv):
   """The process of a sweep whose trainers run some code after PRELUDE.
@@ -54,7 +59,8 @@ def sweeping(folder, code, *argv):
   process = subprocess.Popen(
       [sys.executable, *words, f'--workdir={folder}/runs', *argv], cwd=_ROOT,
       text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-      env={**os.environ, 'PYTHONPATH': f'{folder}'})
+      env={**os.environ, 'PYTHONPATH': f'{folder}'},
+      preexec_fn=_listen_to_sighup)
   # Nothing here may wait without end.
   timer = threading.Timer(120, process.kill)
   timer.start()

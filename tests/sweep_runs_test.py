@@ -80,6 +80,17 @@ def test_labels_are_those_of_hosts_and_differ():
                       recipes[3][5].label)
 
 
+@pytest.mark.parametrize('folder, values, label', [
+    ('r50', 'train/x', 'r50-train-split-train-x'),
+    ('r50', 'train[:50%]', 'r50-train-split-train--50'),  # No - at its end.
+    # 40 characters, and 41.
+    ('a' * 22, 'train', 'a' * 22 + '-train-split-train'),
+    ('a' * 23, 'train', 'train-split-train-[0-9a-f]{6}')])
+def test_the_ends_of_labels(folder, values, label):
+  run, = _make(f'data.train_split={values}', folder=folder)
+  assert re.fullmatch(label, run.label), run.label
+
+
 def _end(code, begun=True):
   return sweep_start.End(code, '', begun)
 
