@@ -89,7 +89,7 @@ def parse(argv, flag_values=flags.FLAGS):
   for word in rest:
     path = word.partition('=')[0].lstrip('-').removeprefix('no')
     if word.startswith('-') and path.startswith('config.'):
-      _check_override(path.removeprefix('config.'), config)
+      check_field(path.removeprefix('config.'), config)
   try:
     holder = config_flags.DEFINE_config_dataclass(
         'config', config, sys_argv=rest, flag_values=flag_values,
@@ -103,7 +103,8 @@ def parse(argv, flag_values=flags.FLAGS):
   return holder.value, pathlib.Path(recipe).stem, others[1:]
 
 
-def _check_override(path, config):
+def check_field(path, config):
+  """Raises UserError unless `config` has a plain field at `path`."""
   holder = config
   for name in path.split('.'):
     if name not in getattr(holder, '__dataclass_fields__', ()):

@@ -202,9 +202,14 @@ def from_dict(values):
   return _build(Config, values, '')
 
 
+def flatten(config):
+  """{path: value} of every plain field: {'model.depth': 20, ...}."""
+  return {path: value for path, value, *_ in _leaves(config)}
+
+
 def differences(ours, theirs):
   """Lines 'config.field: ours -> theirs' of the fields that differ."""
-  others = {path: value for path, value, *_ in _leaves(theirs)}
+  others = flatten(theirs)
   return [f'config.{path}: {value!r} -> {others[path]!r}'
           for path, value, *_ in _leaves(ours) if value != others[path]]
 

@@ -16,10 +16,8 @@ import importlib.machinery
 import importlib.util
 import os
 import pathlib
-import queue
 import re
 import shlex
-import signal
 import sys
 import time
 
@@ -32,6 +30,7 @@ from launch import environment
 from launch import group
 from launch import output
 from launch import restarts
+from launch import signals
 
 _STRATEGY = '--strategy=multi_worker_mirrored'
 
@@ -81,7 +80,7 @@ def main(trainer_flags):
   return attempts.run(
       job, restarts.Limits(failures=values.max_restarts),
       group.Times(grace_secs=values.grace_seconds), output.Console(shown),
-      _stop_signals())
+      signals.stop_events())
 
 
 def _command(module, trainer_flags):
@@ -134,17 +133,6 @@ def _print_commands(job):
     for name, value in variables.items():
       print(f'{name}={shlex.quote(value)} \\')
     print(shlex.join(job.command))
-
-
-def _stop_signals():
-  """A queue that is given the numbers of signals from now on."""
-  events = queue.SimpleQueue()
-  for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-    signal.signal(number, lambda number, _: events.put(number))
-  if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # As nohup has it.
-    # Trainers save at SIGTERM; a terminal that is closed says SIGHUP.
-    signal.signal(signal.SIGHUP, lambda *_: events.put(signal.SIGTERM))
-  return events
 
 
 def run():

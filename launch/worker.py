@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from launch import output
 
-_WATCHER = pathlib.Path(__file__).with_name('watcher.py')
+WATCHER = pathlib.Path(__file__).with_name('watcher.py')
 # Said by TensorFlow and by the trainer alike.
 _PORT_TAKEN = b'Could not start gRPC server'
 
@@ -25,7 +25,7 @@ class Exit(NamedTuple):
   port_taken: bool = False  # It said at the start that its port was in use.
 
   def __str__(self):
-    return (f'worker {self.rank} ended {_manner(self.code)} after '
+    return (f'worker {self.rank} ended {manner(self.code)} after '
             f'{self.secs:.0f} s')
 
 
@@ -49,7 +49,7 @@ class Worker:
     self.rank = rank
     log = open(log, 'wb', buffering=0)  # The reader closes it.
     self._watcher = subprocess.Popen(
-        [sys.executable, '-IS', _WATCHER, *command], bufsize=0,
+        [sys.executable, '-IS', WATCHER, *command], bufsize=0,
         env={**os.environ, **environment}, start_new_session=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT)
@@ -76,7 +76,8 @@ class Worker:
     events.put((self.rank, self._watcher.wait(), now))
 
 
-def _manner(code):
+def manner(code):
+  """'with exit code 1', or 'by SIGKILL' for -9."""
   if code >= 0:
     return f'with exit code {code}'
   try:

@@ -11,6 +11,7 @@ import os
 import time
 from typing import NamedTuple
 
+from configs import schema
 from configs.command_line import DONE, START_AGAIN
 from configs.errors import UserError
 from pipelines import sources
@@ -112,6 +113,7 @@ def _train(config, strategy, folder, options, stop_requested, beat, watch):
     written = summaries.Summaries(folder.path, step, chief=chief)
     if chief and not step:
       written.write_text('config', report.config_text(config))
+      written.write_settings(schema.flatten(config))
   bar = progress.Progress(
       total_steps, step, None if chief else open(os.devnull, 'w'))
   bar.say(report.start_text(config, replicas, step, total_steps, folder.path))
@@ -188,6 +190,8 @@ def _train(config, strategy, folder, options, stop_requested, beat, watch):
   beat.note('checkpoint', step)
   with watch.activity('checkpoints'):
     checkpoints.wait()
+  if last and not stop:
+    written.write_success(step)
   written.close()
   bar.close()
   if stop or not last:

@@ -15,6 +15,8 @@ from tensorboard.plugins.scalar import summary_v2 as scalar_summary
 from tensorboard.plugins.text import summary_v2 as text_summary
 from tensorboard.summary.writer import record_writer
 
+from resnet import hparams
+
 
 class Summaries:
   """Writers of one run folder, opened at the step the run goes on from."""
@@ -61,6 +63,17 @@ class Summaries:
     """Shows a text in TensorBoard, at step 0."""
     self._add('train', step=0, summary=text_summary.text_pb(tag, text))
     self._events['train'].flush()
+
+  def write_settings(self, settings):
+    """Shows in TensorBoard's HParams what is trained; see hparams.start."""
+    self._add('eval', step=0,
+              summary=hparams.start(settings, self._clock()))
+    self._events['eval'].flush()
+
+  def write_success(self, step):
+    """Shows there that the run has come to its last step."""
+    if self._chief:
+      self._add('eval', step=step, summary=hparams.success(self._clock()))
 
   def has(self, split, step):
     """Whether that split's values of that step are written."""
