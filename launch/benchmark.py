@@ -37,9 +37,7 @@ def parse(argv):
   flags.DEFINE_integer('steps', 60, 'Of each run; the first tenth is not '
                        'counted.', lower_bound=20)
   flags.DEFINE_integer('rounds', 5, 'Of all three.', lower_bound=1)
-  end = argv.index('--') if '--' in argv else len(argv)
-  command_line.refuse(command_line.parse_flags(argv[:end]))
-  return argv[end + 1:]
+  return command_line.parse_own_flags(argv) or []
 
 
 def main(trainer_flags):

@@ -57,15 +57,7 @@ def parse(argv):
                       "in a shell: '--workers=2 --max_restarts=5'.")
   flags.DEFINE_bool('dry_run', False, 'Print the command of each run that is '
                     'to be started, and end.')
-  end = argv.index('--') if '--' in argv else len(argv)
-  try:
-    command_line.refuse(command_line.parse_flags(argv[:end]))
-  except UserError as error:
-    if isinstance(error.__cause__, flags.UnrecognizedFlagError):
-      raise UserError(f'{error} The flags of the trainer stand after " -- ".'
-                     ) from error
-    raise
-  return argv[end + 1:]
+  return command_line.parse_own_flags(argv) or []
 
 
 def main(trainer_flags):
