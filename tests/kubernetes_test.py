@@ -134,7 +134,12 @@ def test_the_same_flags_give_the_same_text():
 
 
 def test_the_text_is_for_people():
-  """Every object says first what it is; nothing is named to be repeated."""
+  """Every object says first what it is; a flag is a line; nothing is named to
+  be repeated.
+  """
+  long = '--config.data.name=' + 'a b ' * 40 + 'c'
+  _, out, _ = command.render(trainer=(*command.TRAINER, long))
+  assert f'- "{long}"\n' in out
   _, out, _ = command.render()
   assert '- name: trainer\n        image: registry' in out
   _, *texts = out.split('\n---\n')
