@@ -61,6 +61,7 @@ def test_ports_that_are_given_or_reserved():
      'Slurm has put task 1 in place 0 of node 1, and block by block it would '
      'be in place 1 of node 0: launch with srun --distribution=block'),
     (_environ('n[1-2]', '2(x2)', 2, 0, 1), 'task 2 in place 1 of node 0'),
+    (_environ('n[1-2]', '2(x2)', 2, 1, 1), 'task 2 in place 1 of node 1'),
     (_environ('n[1-2]', '1(x2)', 2, 1, 0), 'SLURM_PROCID=2 is not below 2'),
     (_environ('n[1-3]', '1(x2)'), 'is for 2 nodes, and SLURM_STEP_NODELIST='
      'n[1-3] has 3'),
@@ -134,7 +135,9 @@ def test_a_recorded_job_without_srun():
     cluster.from_environment(environ)
 
 
-@pytest.mark.parametrize('nodes, tasks', [('n[1-2]', '1(x2)'), ('n1', '4')])
-def test_layouts_that_are_the_same_by_any_distribution(nodes, tasks):
-  slurm_step.tasks(_environ(nodes, tasks, SLURM_DISTRIBUTION='cyclic'))
-  slurm_step.tasks(_environ(nodes, tasks, SLURM_DISTRIBUTION='block:cyclic'))
+@pytest.mark.parametrize('nodes, tasks, distribution', [
+    ('n[1-2]', '1(x2)', 'cyclic'), ('n1', '4', 'cyclic'),
+    ('n[1-2]', '2(x2)', 'block:cyclic')])  # Of cores, within a node.
+def test_layouts_that_are_block_by_block(nodes, tasks, distribution):
+  environ = _environ(nodes, tasks, SLURM_DISTRIBUTION=distribution)
+  assert slurm_step.tasks(environ)[1] == 0
