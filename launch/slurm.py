@@ -32,7 +32,7 @@ _OWN = {
     '-n': '--tasks_per_node', '--ntasks-per-node': '--tasks_per_node',
     '--gpus-per-node': '--gpus_per_node', '--gpus': '--gpus_per_node',
     '-G': '--gpus_per_node', '--gpus-per-task': '--gpus_per_node',
-    '--gres': '--gpus_per_node', '--output': '--log_dir', '-o': '--log_dir',
+    '--output': '--log_dir', '-o': '--log_dir',
     '--error': '--log_dir', '-e': '--log_dir', '--signal': '--grace_seconds',
     '--open-mode': '', '--requeue': '', '--no-requeue': '--max_restarts',
     '--test-only': '--test_only', '--wrap': '', '--parsable': ''}
@@ -122,12 +122,24 @@ def _job(values, trainer_flags):
       name=name or 'resnet', nodes=values.nodes,
       tasks_per_node=values.tasks_per_node, gpus_per_node=values.gpus_per_node,
       command=trainer_command.words(
-          shlex.split(values.python), values.module,
+          _python(values.python), values.module,
           others if values.seeds else trainer_flags),
       workdir=os.path.expanduser(workdir), log_dir=log_dir,
       grace_secs=values.grace_seconds, max_restarts=values.max_restarts,
       time=values.time, seeds=values.seeds, prologue=values.prologue,
       options=tuple(values.sbatch))
+
+
+def _python(text):
+  """The words of --python."""
+  try:
+    words = shlex.split(text)
+  except ValueError as error:
+    raise UserError(f'--python={text} cannot be read as a shell does ({error}):'
+                    ' mend its quotes.') from error
+  if not words:
+    raise UserError('--python= is empty: give the command that starts Python.')
+  return words
 
 
 def _take(name, words):
@@ -153,7 +165,7 @@ def _check_time(time, grace_secs):
   if secs is None:
     raise UserError(f'--time={time} is no time limit: give minutes, H:M:S, D-H '
                     'or D-H:M:S.')
-  if grace_secs >= secs:
+  if secs and grace_secs >= secs:  # 0: no limit.
     raise UserError(
         f'--grace_seconds={grace_secs} is not shorter than --time={time}, '
         f'{secs} s: give a longer time limit, or less to save.')
@@ -179,8 +191,9 @@ def _check_options(options):
     if not name or not name[0].startswith('-'):
       raise UserError(f'--sbatch={option} is no option of sbatch: give it as '
                       'in --sbatch=--partition=gpu.')
-    if name[0] in _OWN:
-      instead = _OWN[name[0]]
+    name = name[0] if name[0].startswith('--') else name[0][:2]
+    if name in _OWN:
+      instead = _OWN[name]
       raise UserError(
           f'--sbatch={option} is set by the launcher itself: '
           f'{"give " + instead if instead else "leave it out"}.')
@@ -195,8 +208,13 @@ def _check_words(values, trainer_flags, log_dir):
   if '\\' in log_dir:  # sbatch would leave %j as it is.
     raise UserError(f'--log_dir={values.log_dir} has a backslash, which sbatch '
                     'does not allow: name another folder.')
-  if any('\0' in word for word in trainer_flags):
-    raise UserError('A flag of the trainer has a zero byte: leave it out.')
+  for word in trainer_flags:
+    try:
+      word.encode()
+    except UnicodeEncodeError as error:
+      raise UserError(f"The trainer's flag "
+                      f'{word!r} is not UTF-8: mend it.'
+                     ) from error
 
 
 def _make_folder(path):

@@ -43,6 +43,7 @@ if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && [ -f "$run.restarts" ]; then
   read -r failures short < "$run.restarts"
 fi
 codes=$run.codes.${SLURM_RESTART_COUNT:-0}
+rm -rf "$run".codes.*  # Of a start that was killed.
 mkdir -p "$codes" || stop 1 'the folder of logs cannot be written'
 
 trap '' TERM CONT USR1  # Slurm gives its signals to the workers as well.
@@ -81,7 +82,7 @@ if [ -z "$failure" ] && [ -n "$lost" ]; then
 elif [ -z "$failure" ] && [ $code != "$start_again" ]; then
   failure=$code cause="srun ended with exit code $code"
 fi
-state=$(patiently squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)
+state=$(patiently squeue --noheader --jobs="$job" --format=%T)
 if [ "$state" != RUNNING ]; then  # By scancel, above all: let it be.
   say "left to Slurm, where the job is ${state:-unknown}" \
       '(cancelled, requeued or out of time)'
@@ -101,7 +102,7 @@ if [ -n "$failure" ]; then
 else
   say "starting again (not counted: $uncounted)"
 fi
-patiently scontrol requeue "$SLURM_JOB_ID" ||
+patiently scontrol requeue "$job" ||
     stop $code 'not started again, as Slurm does not requeue the job'
 trap - TERM
 sleep 60  # Slurm ends this shell.
@@ -168,7 +169,10 @@ def _directive(option):
 def _variables(job):
   """{name: shell word}."""
   return {
-      'run': _run(job),
+      # The number of an array's task may be that of the whole array.
+      'job': ('${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID' if job.seeds
+              else '$SLURM_JOB_ID'),
+      'run': shlex.quote(f'{job.log_dir}/{job.name}-') + '$job',
       'tasks': job.nodes * job.tasks_per_node,
       'max_restarts': job.max_restarts,
       'short_secs': _SHORT_SECS,
@@ -177,13 +181,6 @@ def _variables(job):
       'permanent': f"' {' '.join(map(str, command_line.ALL_PERMANENT))} '",
       'srun_options': _array(_srun_options(job)),
       'command': _array(_command(job))}
-
-
-def _run(job):
-  """What the names of the job's own files begin with."""
-  number = ('${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID' if job.seeds
-            else '$SLURM_JOB_ID')
-  return shlex.quote(f'{job.log_dir}/{job.name}-') + number
 
 
 def _srun_options(job):

@@ -38,8 +38,8 @@ class _Job(NamedTuple):
 
   @property
   def log(self):
-    log, = self.folder.glob('logs/*.log')
-    return log.read_text()
+    return ''.join(
+        path.read_text() for path in self.folder.glob('logs/*.log'))
 
   def notes(self, start=0, workdir=None):
     """What the stubs of a start noted, by rank."""
@@ -130,7 +130,8 @@ _JOBS = {
                         {}),
     'two tasks a node': (['--gpus_per_node=2', '--tasks_per_node=2',
                           '--sbatch=--cpus-per-task=2'], {}),
-    'seeds': (['--seeds=3'], {'trainer_flags': ["--note=it's $HOME"]}),
+    'seeds': (['--seeds=3'], {'plan': '0.0=9,*.*=0', 'trainer_flags': [
+        "--note=it's $HOME"]}),
     "it's 100% \"$HOME\" `id` #1": (
         ["--sbatch=--comment=it's \"$HOME\" `id` #1",
          '--prologue=export FROM_PROLOGUE="a  b"'], {}),
@@ -315,17 +316,18 @@ def test_scancel_is_not_undone(slurm, jobs):
   assert slurm.cluster.state(job.number) == 'CANCELLED'
 
 
-def test_seeds_are_an_array(slurm, jobs):
+def test_seeds_are_an_array_of_jobs_that_restart_by_themselves(slurm, jobs):
   job = jobs['seeds']
-  slurm.cluster.wait_for(job.number, 'COMPLETED')
+  slurm.cluster.wait_for(job.number, 'COMPLETED', 'FAILED')
   for seed in range(3):
-    notes = job.notes(workdir=pathlib.Path(f'{job.workdir}/seed_{seed}'))
+    slurm.end(job._replace(number=f'{job.number}_{seed}'), starts=2)
+    notes = job.notes(1, pathlib.Path(f'{job.workdir}/seed_{seed}'))
     for note in notes:
       assert f'--config.seed={seed}' in note['argv']
       assert "--note=it's $HOME" in note['argv']
     assert len(notes) == 2
-    log = job.folder / f'logs/run-{job.number}_{seed}.log'
-    assert 'all workers are done' in log.read_text()
+    log = (job.folder / f'logs/run-{job.number}_{seed}.log').read_text()
+    assert log.count('starting again') == 1 and 'all workers are done' in log
   assert '2 nodes, 2 workers, 3 seeds' in job.out
   shown = job.out.splitlines()[1].removeprefix('log:         tail -F ')
   listed = slurm.cluster.run('bash', '-c', f'ls {shown}').stdout

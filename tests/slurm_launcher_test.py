@@ -137,6 +137,9 @@ def test_time_limits(time, secs):
     (['--nodes=1', '--sbatch=--time=5'],
      ['--sbatch=--time=5 is set by the launcher itself: give --time.']),
     (['--nodes=1', '--sbatch=-N 4'], ['-N 4 is set', 'give --nodes.']),
+    (['--nodes=1', '--sbatch=-N4'], ['-N4 is set', 'give --nodes.']),
+    (['--nodes=1', '--python="a'], ['--python="a cannot be read as a shell']),
+    (['--nodes=1', '--python='], ['--python= is empty: give the command']),
     (['--nodes=1', '--sbatch=--requeue'], ['--requeue is', 'leave it out.']),
     (['--nodes=1', '--sbatch=--comment=a\nb'], ["'--comment=a\\nb' has char"]),
     (['--nodes=1', '--log_dir=a\\b'], ['--log_dir=a\\b has a backslash']),
@@ -171,6 +174,15 @@ def _assert_refused(ended, words):
   assert err.startswith('error: ') and err.endswith('.\n')
   for word in words:
     assert word in err
+
+
+def test_flags_that_are_no_text(tmp_path):
+  ended = _run('--nodes=1', *_TRAINER, os.fsdecode(b'--x=\xff'), cwd=tmp_path)
+  _assert_refused(ended, ["The trainer's flag '--x=\\udcff' is not UTF-8"])
+
+
+def test_a_time_limit_of_0_is_none(tmp_path):
+  assert '\n#SBATCH --time=0\n' in _script(tmp_path, '--time=0', *_TRAINER)
 
 
 def test_no_sbatch(tmp_path):

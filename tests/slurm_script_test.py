@@ -74,6 +74,7 @@ def _run(folder, endings, changes=(), noted=None, secs=None, **environ):
   (folder / 'logs').mkdir()
   if noted:
     (folder / 'logs/r-7.restarts').write_text('{} {}\n'.format(*noted))
+    (folder / 'logs/r-7.codes.0').mkdir()  # As if that one was killed.
   done = subprocess.run(
       ['bash'], input=text, text=True, check=False, timeout=60, cwd=folder,
       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={
@@ -186,6 +187,9 @@ def test_a_seed_is_that_of_the_array_task(tmp_path):
                SLURM_ARRAY_JOB_ID='5', SLURM_ARRAY_TASK_ID='2')
   assert "<--workdir=/it's/a b/seed_2><--config.seed=2>" in ended.out
   assert (tmp_path / 'logs/r-5_2.restarts').exists()
+  # Not by SLURM_JOB_ID, which for one of the tasks means all of them.
+  assert ended.asked == ['squeue --noheader --jobs=5_2 --format=%T',
+                         'scontrol requeue 5_2', 'slept 60']
 
 
 def test_environment_of_workers(tmp_path):
