@@ -58,26 +58,6 @@ def parse_flags(argv, flag_values=flags.FLAGS):
     raise UserError(sentence(error)) from error
 
 
-def parse_own_flags(argv):
-  """Reads the flags before --, those of a launcher.
-
-  Returns:
-    What stands after --, for the trainer; None if there is no --.
-
-  Raises:
-    UserError: as parse_flags does, or there are other arguments before --.
-  """
-  end = argv.index('--') if '--' in argv else len(argv)
-  try:
-    refuse(parse_flags(argv[:end]))
-  except UserError as error:
-    if isinstance(error.__cause__, flags.UnrecognizedFlagError):
-      raise UserError(f'{error} The flags of the trainer stand after " -- ".'
-                     ) from error
-    raise
-  return argv[end + 1:] if end < len(argv) else None
-
-
 def sentence(error):
   """absl's message for a wrong flag, and where to find the right ones."""
   text = ' '.join(str(error).split()).rstrip('.')

@@ -24,6 +24,7 @@ from absl import flags
 from configs import command_line
 from configs.errors import UserError
 from launch import environment
+from launch import trainer_command
 
 _WAYS = ('alone', 'apart', 'together')
 _FAILURE = 1
@@ -37,7 +38,7 @@ def parse(argv):
   flags.DEFINE_integer('steps', 60, 'Of each run; the first tenth is not '
                        'counted.', lower_bound=20)
   flags.DEFINE_integer('rounds', 5, 'Of all three.', lower_bound=1)
-  return command_line.parse_own_flags(argv) or []
+  return trainer_command.parse(argv)
 
 
 def main(trainer_flags):

@@ -31,10 +31,10 @@ from absl import flags
 import yaml
 
 from configs import command_line
-from configs.errors import UserError
 from launch import kubernetes_checks as checks
 from launch import kubernetes_objects as objects
 from launch import kubernetes_pods as pods
+from launch import trainer_command
 
 
 def parse(argv):
@@ -67,11 +67,8 @@ def parse(argv):
                        'end, to save.', lower_bound=1)
   flags.DEFINE_bool('tensorboard', True, 'Show the run by TensorBoard, within '
                     'the cluster.')
-  trainer_flags = command_line.parse_own_flags(argv)
-  if trainer_flags is None:
-    raise UserError('The flags of the trainer are missing: give them last, as '
-                    'in -- --config=imagenet_resnet50 --workdir=/runs/r50.')
-  return trainer_flags
+  return trainer_command.parse(
+      argv, '--config=imagenet_resnet50 --workdir=/runs/r50')
 
 
 def main(trainer_flags):

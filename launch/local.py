@@ -12,11 +12,8 @@ user's, in one sentence; 143 stopped, saved: the same command goes on; 130
 killed by the second SIGINT; anything else a failure, as the worker's that was
 its root cause (1 if that ended by a signal).
 """
-import importlib.machinery
-import importlib.util
 import os
 import pathlib
-import re
 import shlex
 import sys
 import time
@@ -31,8 +28,7 @@ from launch import group
 from launch import output
 from launch import restarts
 from launch import signals
-
-_STRATEGY = '--strategy=multi_worker_mirrored'
+from launch import trainer_command
 
 
 def parse(argv):
@@ -52,11 +48,11 @@ def parse(argv):
                       allow_override=True)
   flags.DEFINE_string('tee', 'all', 'Workers whose lines are shown here: all, '
                       'or ranks such as 0,2.')
-  flags.DEFINE_string('module', 'resnet.train', 'The Python module that each '
-                      'worker runs.')
+  flags.DEFINE_string('module', trainer_command.MODULE, 'The Python module '
+                      'that each worker runs.')
   flags.DEFINE_bool('dry_run', False, 'Print what each worker would run, and '
                     'end.')
-  return command_line.parse_own_flags(argv) or []
+  return trainer_command.parse(argv)
 
 
 def main(trainer_flags):
@@ -65,12 +61,12 @@ def main(trainer_flags):
   if values.workers is None:
     raise UserError('--workers is missing: say how many processes to start.')
   shown = _ranks(values.tee, values.workers)
-  _check_module(values.module)
+  trainer_command.check_module(values.module)
   gpus = environment.visible_gpus(os.environ)
   environment.check_devices(values.workers, values.devices_per_worker, gpus)
   job = attempts.Job(
-      _command(values.module, trainer_flags), values.workers,
-      values.devices_per_worker, gpus, pathlib.Path(
+      trainer_command.words((sys.executable,), values.module, trainer_flags),
+      values.workers, values.devices_per_worker, gpus, pathlib.Path(
           values.log_dir or f'runs/logs/{time.strftime("%Y%m%d-%H%M%S")}'))
   if values.dry_run:
     _print_commands(job)
@@ -83,12 +79,6 @@ def main(trainer_flags):
       signals.stop_events())
 
 
-def _command(module, trainer_flags):
-  given = any(re.match('--?strategy(=|$)', flag) for flag in trainer_flags)
-  return (sys.executable, '-m', module, *([] if given else [_STRATEGY]),
-          *trainer_flags)
-
-
 def _ranks(tee, workers):
   """The ranks that --tee names."""
   if tee == 'all':
@@ -98,29 +88,6 @@ def _ranks(tee, workers):
     raise UserError(f'--tee={tee} is not all, or ranks from 0 to {workers - 1} '
                     'with commas between them.')
   return [int(word) for word in words]
-
-
-def _check_module(name):
-  """Raises UserError if python -m would not find a module.
-
-  importlib.util.find_spec would import the packages that it is in, and the
-  trainer's imports TensorFlow.
-  """
-  spec = _find_module(name)
-  if spec and spec.submodule_search_locations:  # A package.
-    spec = _find_module(f'{name}.__main__')
-  if not spec:
-    raise UserError(f'--module={name} is no Python module that can be run: '
-                    'mend the name, or start in the folder that it is in.')
-
-
-def _find_module(name):
-  package, _, _ = name.rpartition('.')
-  if not package:
-    return name and importlib.util.find_spec(name)
-  within = _find_module(package)
-  folders = within and within.submodule_search_locations
-  return folders and importlib.machinery.PathFinder.find_spec(name, folders)
 
 
 def _print_commands(job):

@@ -55,6 +55,12 @@ def tasks(environ, port=0):
 
 
 def _check_layout(environ, layout, rank):
+  asked = environ.get('SLURM_DISTRIBUTION', 'block')
+  several = layout[-1][0] and any(local for _, local in layout)
+  # Some tasks have the same place in other layouts; they too should end.
+  if several and not asked.startswith('block'):
+    raise UserError(f'Slurm has put tasks on nodes by --distribution={asked}: '
+                    f'{_LAUNCH}.')
   node, local = (variables.whole_number(environ, name, _LAUNCH)
                  for name in ('SLURM_NODEID', 'SLURM_LOCALID'))
   if layout[rank] != (node, local):

@@ -35,6 +35,7 @@ from launch import signals
 from launch import sweep_runs
 from launch import sweep_start
 from launch import sweep_table
+from launch import trainer_command
 
 _NONE = 'none'
 
@@ -57,7 +58,7 @@ def parse(argv):
                       "in a shell: '--workers=2 --max_restarts=5'.")
   flags.DEFINE_bool('dry_run', False, 'Print the command of each run that is '
                     'to be started, and end.')
-  return command_line.parse_own_flags(argv) or []
+  return trainer_command.parse(argv)
 
 
 def main(trainer_flags):

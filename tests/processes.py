@@ -72,13 +72,14 @@ def _child(module, argv, folder, between_calls, environment):
   sys.stdout, sys.stderr = (open(n, 'w', buffering=1) for n in (1, 2))
   sys.argv = [module, *argv]
   if between_calls is not None:
-    _call_between_calls(between_calls)
+    call_between_calls(between_calls)
   binary = __import__(module, fromlist=['main'])
   from configs import command_line
   command_line.run(binary.main, binary.parse)
 
 
-def _call_between_calls(function):
+def call_between_calls(function):
+  """Makes resnet.train call it with the number of updates done, often."""
   from resnet import loop
   train_and_evaluate = loop.train_and_evaluate
 

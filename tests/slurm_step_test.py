@@ -1,8 +1,16 @@
 """A Slurm step's tasks: addresses in Slurm's order, or one sentence."""
+import json
+import pathlib
+
 import pytest
 
 from configs.errors import UserError
+from launch import cluster
 from launch import slurm_step
+
+# By Slurm 22.05.8, whose slurm.conf had MpiParams=ports=21000-21999.
+_RECORDED = json.loads(
+    pathlib.Path(__file__).with_name('slurm_environments.json').read_text())
 
 
 def _environ(nodes, tasks, procid=0, nodeid=0, localid=0, **others):
@@ -53,6 +61,7 @@ def test_ports_that_are_given_or_reserved():
      'Slurm has put task 1 in place 0 of node 1, and block by block it would '
      'be in place 1 of node 0: launch with srun --distribution=block'),
     (_environ('n[1-2]', '2(x2)', 2, 0, 1), 'task 2 in place 1 of node 0'),
+    (_environ('n[1-2]', '2(x2)', 2, 1, 1), 'task 2 in place 1 of node 1'),
     (_environ('n[1-2]', '1(x2)', 2, 1, 0), 'SLURM_PROCID=2 is not below 2'),
     (_environ('n[1-3]', '1(x2)'), 'is for 2 nodes, and SLURM_STEP_NODELIST='
      'n[1-3] has 3'),
@@ -78,3 +87,57 @@ def test_mistakes(environ, words):
 def test_a_port_with_too_few_after_it():
   with pytest.raises(UserError, match='=65534 leaves too few ports for 3'):
     slurm_step.tasks(_environ('n1', '3'), 65534)
+
+
+def _recorded(command):
+  """The environments of all tasks that a command has started."""
+  record, = [one for one in _RECORDED if one['command'].startswith(command)]
+  return [{**record['all_tasks'], **task} for task in record['each_task']]
+
+
+@pytest.mark.parametrize('command, addresses', [
+    ('srun --nodes=2 --nodelist=n9,n10', 'n9:21001 n10:21001'),
+    ('srun --nodes=3 --ntasks=4', 'n8:21003 n8:21004 n9:21003 n10:21003'),
+    ('srun --nodes=2 --ntasks-per-node=2 --gpus-per-task=1',
+     'n8:21009 n8:21010 n9:21009 n9:21010'),
+    ('srun --ntasks=1', 'n8:21012'),
+    # Of an array, and a step on fewer nodes than the job has.
+    ('srun --nodes=2 --ntasks=4', 'n8:21014 n8:21015 n9:21014 n9:21015'),
+])
+def test_recorded_steps(command, addresses):
+  tasks = _recorded(command)
+  found = [cluster.from_environment(environ) for environ in tasks]
+  assert [one.rank for one in found] == list(range(len(tasks)))
+  assert {' '.join(one.addresses) for one in found} == {addresses}
+
+
+def test_a_recorded_step_without_reserved_ports():
+  for environ in _recorded('srun --nodes=2 --nodelist=n9,n10'):
+    del environ['SLURM_STEP_RESV_PORTS']  # As without MpiParams.
+    found = cluster.from_environment(environ)
+    assert found.addresses == ('n9:20016', 'n10:20016')
+
+
+def test_a_recorded_cyclic_layout():
+  for environ in _recorded('srun --nodes=2 --ntasks-per-node=2 --dist'):
+    with pytest.raises(UserError, match='=cyclic: launch with srun --distri'):
+      slurm_step.tasks(environ)
+    # Where the site makes it the default, tasks 1 and 2 of the 4 notice.
+    del environ['SLURM_DISTRIBUTION']
+    if environ['SLURM_PROCID'] in '12':
+      with pytest.raises(UserError, match='block by block it would be in pl'):
+        slurm_step.tasks(environ)
+
+
+def test_a_recorded_job_without_srun():
+  environ, = _recorded('(none')
+  with pytest.raises(UserError, match=r'start with srun \(in a Slurm job\)'):
+    cluster.from_environment(environ)
+
+
+@pytest.mark.parametrize('nodes, tasks, distribution', [
+    ('n[1-2]', '1(x2)', 'cyclic'), ('n1', '4', 'cyclic'),
+    ('n[1-2]', '2(x2)', 'block:cyclic')])  # Of cores, within a node.
+def test_layouts_that_are_block_by_block(nodes, tasks, distribution):
+  environ = _environ(nodes, tasks, SLURM_DISTRIBUTION=distribution)
+  assert slurm_step.tasks(environ)[1] == 0

@@ -388,9 +388,9 @@ def test_wrong_clusters(tmp_path, config, words):
 
 
 @pytest.mark.parametrize('flags, words', [
-    (('--worker_rank=0',), '--worker_rank are for --strategy=multi_worker_mirr'),
+    (('--worker_rank=0',), '--worker_rank are for --strategy=multi_worker_'),
     (('--worker_addresses=a:1,b:1',), 'are for --strategy=multi_worker_mirro'),
-    (('--strategy=multi_worker_mirrored', '--worker_addresses=a:1,no.invalid:2',
+    (('--strategy=multi_worker_mirrored', '--worker_addresses=a:1,b:1',
       '--worker_rank=2'), '--worker_rank=2 is none of the 2'),
     (('--strategy=multi_worker_mirrored', '--worker_addresses=no.invalid:2',
       '--worker_rank=0'), 'The host of worker 0, no.invalid:2'),
