@@ -14,7 +14,6 @@ import pathlib
 import random
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 
