@@ -132,7 +132,7 @@ _JOBS = {
                           '--sbatch=--cpus-per-task=2'], {}),
     'seeds': (['--seeds=3'], {'plan': '0.0=9,*.*=0', 'trainer_flags': [
         "--note=it's $HOME"]}),
-    "it's 100% \"$HOME\" `id` #1": (
+    "it's 100%j \"$HOME\" `id` #1": (
         ["--sbatch=--comment=it's \"$HOME\" `id` #1",
          '--prologue=export FROM_PROLOGUE="a  b"'], {}),
     'failing prologue': (['--prologue=false'], {}),
