@@ -15,7 +15,16 @@ _DEFAULTS = workers.Settings()
 def define():
   """Defines them; read the values by `make_strategy` and in `main`."""
   flags.DEFINE_string('strategy', 'mirrored', 'one_device, mirrored, or '
-                      'multi_worker_mirrored, for the workers of TF_CONFIG.')
+                      'multi_worker_mirrored, for several processes.')
+  flags.DEFINE_list('worker_addresses', [], 'HOST:PORT of each worker in rank '
+                    'order; none: as TF_CONFIG, Slurm, Kubernetes, SageMaker '
+                    'or SkyPilot say in the environment.')
+  flags.DEFINE_integer('worker_rank', None, 'Number of this worker among '
+                       '--worker_addresses; none: as mpirun says.')
+  flags.DEFINE_integer('worker_port', 0, 'Port of workers whose platform '
+                       '(Slurm, SageMaker, SkyPilot) gives hosts alone; the '
+                       'next worker of a host has the next. 0: by a rule.',
+                       lower_bound=0, upper_bound=65535)
   flags.DEFINE_list('devices', [], 'Devices such as GPU:0,GPU:1 (or 0,1) or '
                     'CPU:0; none: all GPUs, or the CPU.')
   flags.DEFINE_integer('virtual_devices', 0, 'Splits the CPU into so many '
@@ -47,7 +56,7 @@ def make_strategy(workers_allowed=False):
     workers_allowed: whether the binary runs in several processes at once.
 
   Raises:
-    UserError: flags or TF_CONFIG are wrong.
+    UserError: flags or the environment are wrong.
     workers.LostPeer: not all workers came.
   """
   values = flags.FLAGS
@@ -59,6 +68,10 @@ def make_strategy(workers_allowed=False):
           f'--strategy={values.strategy} is for training, and this command '
           'runs in one process: give --strategy=mirrored.')
     return _join_workers(values)
+  if values.worker_addresses or values.worker_rank is not None:
+    raise UserError('--worker_addresses and --worker_rank are for '
+                    f'--strategy={strategy.MULTI_WORKER}, and --strategy='
+                    f'{values.strategy} was given: give that one, or neither.')
   return strategy.make(
       values.strategy, values.devices, values.virtual_devices)
 
@@ -69,13 +82,10 @@ def _join_workers(values):
         f'--devices={",".join(values.devices)} is for one process, and '
         f'--strategy={values.strategy} takes all GPUs that each worker sees: '
         'set CUDA_VISIBLE_DEVICES for it instead.')
-  text = os.environ.get('TF_CONFIG')
-  if not text:
-    raise UserError(
-        f'--strategy={values.strategy} needs the workers\' addresses in the '
-        'environment variable TF_CONFIG, which is not set: set it for each '
-        'worker, or give --strategy=mirrored.')
+  found = cluster.from_environment(
+      os.environ, values.worker_addresses, values.worker_rank,
+      values.worker_port)
   return workers.join(
-      cluster.from_tf_config(text), workers.Settings(**{
+      found, workers.Settings(**{
           name: values[name].value for name in workers.Settings._fields}),
       values.virtual_devices)

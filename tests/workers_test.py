@@ -283,7 +283,7 @@ def test_workers_of_different_configurations_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize('config, words', [
-    (None, 'TF_CONFIG, which is not set: set it for each worker'),
+    (None, 'No addresses of workers were found in --worker_addresses, TF_'),
     ('{', 'TF_CONFIG is not JSON'),
     ('{"cluster": {"worker": ["no.such.host.invalid:1"]}, "task": '
      '{"type": "worker", "index": 0}}', 'The host of worker 0, no.such.host'),
@@ -293,6 +293,21 @@ def test_wrong_clusters(tmp_path, config, words):
       'resnet.train', '--strategy=multi_worker_mirrored', *_FLAGS,
       f'--workdir={tmp_path}/run',
       environment={'TF_CONFIG': config} if config else {})
+  assert result.code == 2 and 'Traceback' not in result.err
+  assert words in result.err.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize('flags, words', [
+    (('--worker_rank=0',), '--worker_rank are for --strategy=multi_worker_mirr'),
+    (('--worker_addresses=a:1,b:1',), 'are for --strategy=multi_worker_mirro'),
+    (('--strategy=multi_worker_mirrored', '--worker_addresses=a:1,no.invalid:2',
+      '--worker_rank=2'), '--worker_rank=2 is none of the 2'),
+    (('--strategy=multi_worker_mirrored', '--worker_addresses=no.invalid:2',
+      '--worker_rank=0'), 'The host of worker 0, no.invalid:2'),
+])
+def test_wrong_flags(tmp_path, flags, words):
+  result = processes.run('resnet.train', *flags, *_FLAGS,
+                         f'--workdir={tmp_path}/run')
   assert result.code == 2 and 'Traceback' not in result.err
   assert words in result.err.strip().splitlines()[-1]
 
