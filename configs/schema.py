@@ -204,9 +204,15 @@ def from_dict(values):
 
 def differences(ours, theirs):
   """Lines 'config.field: ours -> theirs' of the fields that differ."""
-  others = {path: value for path, value, *_ in _leaves(theirs)}
+  others = plain_fields(theirs)
   return [f'config.{path}: {value!r} -> {others[path]!r}'
-          for path, value, *_ in _leaves(ours) if value != others[path]]
+          for path, value in plain_fields(ours).items()
+          if value != others[path]]
+
+
+def plain_fields(config):
+  """{'optimizer.name': value} of all fields, of groups as well."""
+  return {path: value for path, value, *_ in _leaves(config)}
 
 
 def unknown_field(path, config):
