@@ -149,18 +149,20 @@ def _own(ranks):
 
 def _workdirs(ranks):
   """Those that do not see what the chief has written."""
-  blind = [rank for rank, report in ranks.found.items()
-           if report.workdir == reports.NOT_SHARED]
+  blind = [rank for rank in ranks.surveys
+           if ranks.found[rank].workdir == reports.NOT_SHARED]
   if not blind or 0 not in ranks.surveys:
     return
   path = ranks.surveys[0]['workdir']
+  shown = reports.printable(path)
   for rank in blind:
     other = ranks.surveys[rank]['workdir']
-    at = 'of that name' if other == path else f'({reports.printable(other)})'
-    yield Problem(
-        f'{_upper(ranks.name(rank))} has another --workdir, {at}, than '
-        f'{ranks.name(0)} ({reports.printable(path)}): give a folder that all '
-        'workers share.')
+    found = (f'does not see what {ranks.name(0)} writes to --workdir={shown}'
+             if other == path else
+             f'has --workdir={reports.printable(other)}, and not what '
+             f'{ranks.name(0)} has, {shown}')
+    yield Problem(f'{_upper(ranks.name(rank))} {found}: give a folder that all '
+                  'workers share.')
 
 
 def _strategy(ranks):
@@ -249,8 +251,8 @@ def _batch(ranks):
   lower = batch - batch % count
   allowed = ' or '.join(str(b) for b in (lower, lower + count) if b > 0)
   yield Problem(
-      f'config.global_batch={batch} cannot be shared by the {count} devices of '
-      f'{ranks.names(range(ranks.count))}: give a multiple of {count} such as '
+      f'The config.global_batch={batch} cannot be shared by the {count} devices '
+      f'of {ranks.names(range(ranks.count))}: give a multiple of {count} such as '
       f'{allowed}, or other devices.')
 
 

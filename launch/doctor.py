@@ -22,6 +22,7 @@ from absl import flags
 
 from configs import command_line
 from configs.errors import UserError
+from launch import cluster
 from launch import cluster_flags
 from launch import diagnosis
 from launch import doctor_table
@@ -46,9 +47,8 @@ def parse(argv):
 
 def main(trainer_flags):
   """Runs the doctor; returns its exit code."""
-  cluster = find_cluster(trainer_flags)
-  return examine(cluster, survey_lib.command(trainer_flags),
-                 flags.FLAGS.seconds)
+  return examine(find_cluster(trainer_flags),
+                 survey_lib.command(trainer_flags), flags.FLAGS.seconds)
 
 
 def find_cluster(trainer_flags):
@@ -66,17 +66,17 @@ def find_cluster(trainer_flags):
   _known(values, ['', *trainer_flags])
   try:
     return cluster_flags.get(values)
-  except UserError:
+  except cluster.NoCluster:
     if values.strategy == _STRATEGY:
       raise
     return None
 
 
-def examine(cluster, survey_command, seconds):
+def examine(job, survey_command, seconds):
   """Checks this rank together with the others; prints what is wrong.
 
   Args:
-    cluster: cluster.Cluster; None: this machine alone.
+    job: cluster.Cluster; None: this machine alone.
     survey_command: words, see launch.survey.
     seconds: for all ranks to come.
 
@@ -86,9 +86,9 @@ def examine(cluster, survey_command, seconds):
   async def ended_by_signals():
     task = asyncio.current_task()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    if cluster is None:
+    if job is None:
       return await _examine_alone(survey_command)
-    return await _examine(cluster, survey_command, seconds)
+    return await _examine(job, survey_command, seconds)
 
   try:
     return asyncio.run(ended_by_signals())
@@ -105,18 +105,18 @@ async def _examine_alone(survey_command):
       survey=survey, problems=(*problems, *more), workdir=workdir)})
 
 
-async def _examine(cluster, survey_command, seconds):
-  async with peers_lib.Peers(cluster, seconds, _say) as peers:
+async def _examine(job, survey_command, seconds):
+  async with peers_lib.Peers(job, seconds, _say) as peers:
     survey, problems = await survey_lib.ask(survey_command)
     peers.update(survey=survey)
     for sentence in problems:
       peers.add_problem(sentence)
-    if cluster.rank:
-      return await _follow(peers, cluster)
-    return await _lead(peers, cluster)
+    if job.rank:
+      return await _follow(peers, job.addresses)
+    return await _lead(peers, job.addresses)
 
 
-async def _lead(peers, cluster):
+async def _lead(peers, addresses):
   """What the chief does; returns the exit code."""
   with contextlib.ExitStack() as marks:
     name, workdir, problems = _leave_mark(peers.own.survey, marks)
@@ -127,14 +127,14 @@ async def _lead(peers, cluster):
     peers.update(final=True)
     await peers.all_final()
   found = {0: peers.own, **peers.heard}
-  code = _code(diagnosis.problems(cluster.addresses, found))
+  code = _code(diagnosis.problems(addresses, found))
   untold = await peers.tell(code)
   for rank in untold:
     found[rank] = found[rank]._replace(final=False)
-  return _show(cluster.addresses, dict(sorted(found.items())))
+  return _show(addresses, dict(sorted(found.items())))
 
 
-async def _follow(peers, cluster):
+async def _follow(peers, addresses):
   """What all others do; returns the exit code."""
   name, survey = await peers.mark_of_chief(), peers.own.survey
   if name and survey:
@@ -152,7 +152,7 @@ async def _follow(peers, cluster):
   verdict = await peers.verdict_of_chief()
   if verdict is None:
     _complain([*peers.own.problems, diagnosis.no_verdict(
-        cluster.addresses, peers.own, peers.heard.get(0), peers.why(0))])
+        addresses, peers.own, peers.heard.get(0), peers.why(0))])
     return command_line.PERMANENT
   return command_line.DONE if verdict == 0 else command_line.PERMANENT
 

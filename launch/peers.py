@@ -55,7 +55,8 @@ class Peers:
     self.heard = {}  # {rank: the newest Report of another}.
     self._addresses, self._rank = cluster.addresses, cluster.rank
     self._others = [r for r in range(len(self._addresses)) if r != self._rank]
-    self._cluster = hashlib.sha256(
+    # Tells the list of workers from others.
+    self.own_cluster = hashlib.sha256(
         '\n'.join(self._addresses).encode()).hexdigest()
     self._started = time.monotonic()
     self._come_by = self._started + seconds
@@ -65,6 +66,7 @@ class Peers:
     self._reached, self._why = set(), {}
     self._verdict, self._told = None, set()
     self._tasks, self._server, self._open = [], None, 0
+    self._ended = False
 
   async def __aenter__(self):
     """Listens and calls.
@@ -86,6 +88,8 @@ class Peers:
     return self
 
   async def __aexit__(self, *_):
+    # asyncio.wait_for loses a cancellation that comes together with its result.
+    self._ended = True
     for task in self._tasks:
       task.cancel()
     await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -147,8 +151,9 @@ class Peers:
 
   def _is_tried(self, rank):
     now = time.monotonic()
-    return rank in self._reached or now > self._come_by or (
-        now > self._first_heard.get(rank, now) + _TRIED_SECS)
+    return (rank in self._reached or self.is_gone(rank)
+            or now > self._come_by
+            or now > self._first_heard.get(rank, now) + _TRIED_SECS)
 
   def _is_final(self, rank):
     return rank in self.heard and self.heard[rank].final
@@ -164,14 +169,15 @@ class Peers:
     """Calls another rank for as long as there is something to say to it."""
     wait = _FIRST_WAIT_SECS
     longest = max(_LAST_WAIT_SECS, len(self._addresses) * _WAIT_SECS_A_RANK)
-    while not self._is_done_with(rank):
+    while not (self._ended or self._is_done_with(rank)):
       try:
         await asyncio.wait_for(self._call(rank), CALL_SECS)
         self._reached.add(rank)
       except reports.Stranger as error:
         self._why[rank] = str(error)
       except (OSError, ValueError, asyncio.TimeoutError) as error:
-        self._why[rank] = _why(error)
+        if self._why.get(rank) != reports.OTHER_CLUSTER:  # It has left since.
+          self._why[rank] = _why(error)
       await asyncio.sleep(wait)
       wait = min(2 * wait, longest)
 
@@ -213,17 +219,17 @@ class Peers:
 
   async def _answer_one(self, reader, writer):
     message = reports.decode(await reader.readline())
-    ours = message.cluster == self._cluster and message.report
+    ours = message.cluster == self.own_cluster and message.report
     verdict = self._verdict
     writer.write(self._message() if ours
-                 else reports.encode(Message(self._cluster)))
+                 else reports.encode(Message(self.own_cluster)))
     await writer.drain()
     if ours and 0 <= message.report.rank < len(self._addresses):
       self._callers.add(message.report.rank)
       self._note(message, verdict)
 
   def _message(self):
-    return reports.encode(Message(self._cluster, self.own, self._verdict))
+    return reports.encode(Message(self.own_cluster, self.own, self._verdict))
 
   def _note(self, message, told):
     """Takes in what another has said, who was told a verdict, or None."""

@@ -69,6 +69,8 @@ def encode(message):
 
 def decode(line):
   """The Message in bytes that `encode` made. Raises Stranger otherwise."""
+  if not line:
+    raise Stranger('the connection is closed there without an answer')
   values = _parsed(line)
   protocol = values.get('protocol') if isinstance(values, dict) else None
   if not isinstance(protocol, str) or not protocol.startswith(_PROTOCOL):

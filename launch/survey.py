@@ -4,10 +4,12 @@
 """
 import asyncio
 import contextlib
+import os
 import sys
 
 from configs import command_line
 from launch import reports
+from launch import worker
 
 _LONGEST_SECS = 300.0  # TensorFlow comes slowly from a cold network disk.
 _KILLED_SECS = 5.0  # A process that waits for a disk may outlive this one.
@@ -29,11 +31,16 @@ async def ask(words, longest_secs=_LONGEST_SECS):
     (the answer, a dict, or None if there is none; list of sentences: why there
     is none, or what is wrong by it).
   """
+  # Under the watcher it ends with this process, however that ends.
   process = await asyncio.create_subprocess_exec(
-      *words, stdin=asyncio.subprocess.DEVNULL,
+      sys.executable, '-IS', os.fspath(worker.WATCHER), *words,
+      stdin=asyncio.subprocess.PIPE,
       stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
   try:
-    out, err = await asyncio.wait_for(process.communicate(), longest_secs)
+    # communicate() would close the watcher's input, which ends it.
+    out, err, code = await asyncio.wait_for(asyncio.gather(
+        process.stdout.read(), process.stderr.read(), process.wait()),
+                                            longest_secs)
   except asyncio.TimeoutError:
     return None, [f'`{_name(words)}` did not end within {longest_secs:g} s: '
                   'look at what the disks with Python, the code and the data '
@@ -44,13 +51,13 @@ async def ask(words, longest_secs=_LONGEST_SECS):
     with contextlib.suppress(asyncio.TimeoutError):
       await asyncio.wait_for(process.wait(), _KILLED_SECS)
   answer = reports.read_survey(_last_line(out))
-  if process.returncode == command_line.DONE and answer:
+  if code == command_line.DONE and answer:
     return answer, answer['problems']
   last = _last_line(err).decode(errors='replace')
-  if process.returncode == command_line.PERMANENT and (
+  if code == command_line.PERMANENT and (
       last.startswith('error: ')):
     return None, [last.removeprefix('error: ')]
-  return None, [f'`{_name(words)}` ended with exit code {process.returncode} '
+  return None, [f'`{_name(words)}` ended with exit code {code} '
                 f'({last or "it printed nothing"}): run it by hand there.']
 
 

@@ -18,7 +18,7 @@ import time
 
 from configs.errors import UserError
 
-_SEEN_WITHIN_SECS = 10.0  # Network file systems show new files late.
+SEEN_WITHIN_SECS = 10.0  # Network file systems show new files late.
 _PREFIX = '.doctor-'  # resnet.run_folder knows it.
 
 
@@ -44,11 +44,11 @@ def mark(workdir):
     yield path.name
 
 
-async def is_seen(workdir, name, within_secs=_SEEN_WITHIN_SECS):
+async def is_seen(workdir, name):
   """Whether the mark of that name is in the folder that this process sees."""
   if not re.fullmatch(re.escape(_PREFIX) + '[0-9a-f]{32}', name):
     return False  # It came over the network.
-  end = time.monotonic() + within_secs
+  end = time.monotonic() + SEEN_WITHIN_SECS
   path = pathlib.Path(workdir, name)
   while not path.is_file() and time.monotonic() < end:
     await asyncio.sleep(0.1)

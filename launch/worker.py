@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from launch import output
 
-_WATCHER = pathlib.Path(__file__).with_name('watcher.py')
+WATCHER = pathlib.Path(__file__).with_name('watcher.py')
 # Said by TensorFlow and by the trainer alike.
 _PORT_TAKEN = b'Could not start gRPC server'
 
@@ -49,7 +49,7 @@ class Worker:
     self.rank = rank
     log = open(log, 'wb', buffering=0)  # The reader closes it.
     self._watcher = subprocess.Popen(
-        [sys.executable, '-IS', _WATCHER, *command], bufsize=0,
+        [sys.executable, '-IS', WATCHER, *command], bufsize=0,
         env={**os.environ, **environment}, start_new_session=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT)
