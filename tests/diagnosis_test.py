@@ -287,7 +287,7 @@ def _changed(path, value):
 
 
 @pytest.mark.parametrize('line, words', [
-    (b'', 'another program'), (b'\n', 'another program'),
+    (b'', 'is closed there'), (b'\n', 'another program'),
     (b'GET / HTTP/1.1\r\n', 'another program'), (b'\xff\xfe', 'another prog'),
     (b'[' * 100_000, 'another program'), (b'{"protocol": 1}', 'another prog'),
     (b'9' * 100_000, 'another program'), (b'[]', 'another program'),

@@ -13,11 +13,13 @@ import time
 
 import pytest
 
+from configs.errors import UserError
 from launch import cluster
 from launch import environment
 from launch import peers
 from launch import reports
 from launch import survey
+from launch import workdir
 from tests import diagnosis_test
 from tests import stub_workers
 
@@ -51,9 +53,9 @@ def _running(monkeypatch):
     yield running
 
 
-def _survey(workdir, **fields):
+def _survey(folder, **fields):
   """Words of a process that prints a survey with some fields of its own."""
-  fields = {**diagnosis_test.SURVEY, 'workdir': os.fspath(workdir), **fields}
+  fields = {**diagnosis_test.SURVEY, 'workdir': os.fspath(folder), **fields}
   return [sys.executable, '-ISc', 'import sys; print(sys.argv[1])',
           json.dumps(fields)]
 
@@ -208,6 +210,31 @@ def test_a_folder_that_cannot_be_written(tmp_path):
   assert (f'--workdir={tmp_path}/file/a cannot be written (Not a directory): '
           'give a folder that all workers may write to.') in chief[2][0]
   assert (tmp_path / 'file').read_text() == 'mine'
+
+
+def test_a_mark_is_removed_and_what_others_made_is_kept(tmp_path):
+  with workdir.mark(tmp_path / 'a' / 'b') as name:
+    assert asyncio.run(workdir.is_seen(tmp_path / 'a' / 'b', name))
+    (tmp_path / 'a' / 'c').write_text('')
+  assert [path.name for path in tmp_path.rglob('*')] == ['a', 'c']
+
+
+@pytest.mark.parametrize('name', [
+    '', 'mine', '../mine', '.doctor-' + '0' * 31, '.doctor-' + '0' * 31 + '/',
+    '.doctor-' + '0' * 32 + '\n'])
+def test_nobody_is_told_of_other_files(tmp_path, monkeypatch, name):
+  """Names of marks come over the network."""
+  monkeypatch.setattr(workdir, 'SEEN_WITHIN_SECS', 0)
+  (tmp_path / 'mine').write_text('')
+  (tmp_path / 'run').mkdir()
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(pathlib.Path, 'is_file', lambda path: True)
+    assert not asyncio.run(workdir.is_seen(tmp_path / 'run', name))
+
+
+def test_folders_that_can_be_read_alone():
+  with pytest.raises(UserError, match='--workdir=/proc/self cannot be written'):
+    workdir.check_writable('/proc/self')
 
 
 def test_other_versions(tmp_path):
@@ -408,11 +435,11 @@ def test_addresses_that_lead_to_others(tmp_path):
 
 def test_the_end_by_a_signal_leaves_nothing_behind(tmp_path, running):
   """Nor does a survey run on."""
-  workdir = tmp_path / 'new' / 'run'
+  folder = tmp_path / 'new' / 'run'
   addresses = _addresses(2)
-  process, = _start(addresses, [_survey(workdir)], [0])
+  process, = _start(addresses, [_survey(folder)], [0])
   with _ended(process):
-    _wait_until(lambda: list(workdir.glob('.doctor-*')))
+    _wait_until(lambda: list(folder.glob('.doctor-*')))
     process.terminate()
     assert _finish(process) == (143, [], [])
   assert not list(tmp_path.iterdir())
@@ -552,8 +579,8 @@ def test_two_workers_of_the_default_recipe(tmp_path):
   assert done.returncode == 0, done.stdout + done.stderr
   assert lines[-1] == (
       'All is well: 2 workers, 2 devices, 32 images each a step.')
-  for row, workdir in zip(lines[1:3], ('writable', 'shared')):
+  for row, found in zip(lines[1:3], ('writable', 'shared')):
     cells = _cells(row)
-    assert cells[3:5] == ['all', '1 CPU'] and cells[-1] == workdir
+    assert cells[3:5] == ['all', '1 CPU'] and cells[-1] == found
     assert cells[-2].startswith('digits 1437+360 (')
   assert not (tmp_path / 'run').exists()
