@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from launch import reports
 
+_SAYS_NOTHING = 'it does not say which devices and data it has.'  # A stranger.
 _STRATEGY = 'multi_worker_mirrored'
 
 
@@ -140,7 +141,9 @@ def _own(ranks):
   """What ranks have found on their own machines."""
   who = collections.defaultdict(list)
   for rank, report in ranks.found.items():
-    for sentence in report.problems:
+    silent = not report.problems and report.final and not (
+        report.survey and report.survey['devices'] and report.survey['data'])
+    for sentence in [_SAYS_NOTHING] if silent else report.problems:
       who[reports.printable(sentence)].append(rank)
   for sentence, those in who.items():
     yield Problem(sentence if ranks.alone
@@ -187,8 +190,8 @@ def _different(ranks):
           f'config.{name}': value for name, value in s['config'].items()},
        'start all with the same flags'),
       ('flags', lambda s: {
-          f'--{name}': value for name, value in s['flags'].items()
-          if name != 'strategy'}, 'start all with the same'),
+          f'--{name}': value for name, value in s['flags'].items()},
+       'start all with the same'),
       ('data set', lambda s: s['data'] and {
           'name': s['data']['name'], 'train': str(s['data']['train']),
           'eval': str(s['data']['eval']),
@@ -251,9 +254,9 @@ def _batch(ranks):
   lower = batch - batch % count
   allowed = ' or '.join(str(b) for b in (lower, lower + count) if b > 0)
   yield Problem(
-      f'The config.global_batch={batch} cannot be shared by the {count} devices '
-      f'of {ranks.names(range(ranks.count))}: give a multiple of {count} such as '
-      f'{allowed}, or other devices.')
+      f'The config.global_batch={batch} cannot be shared by the {count} '
+      f'devices of {ranks.names(range(ranks.count))}: give a multiple of '
+      f'{count} such as {allowed}, or other devices.')
 
 
 def _says_port(report):

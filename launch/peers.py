@@ -16,16 +16,13 @@ spoil the verdict: TensorFlow's own ports have no passwords either.
     code = await peers.verdict_of_chief()    # The chief: `all_final`, `tell`.
 """
 import asyncio
-import concurrent.futures
-import errno
 import hashlib
 import os
 import platform
 import secrets
-import socket
-import threading
 import time
 
+from launch import connections
 from launch import reports
 from launch.reports import Message
 from launch.reports import Report
@@ -74,15 +71,16 @@ class Peers:
     A port that cannot be opened becomes a problem of the own report: the others
     are to hear of it.
     """
-    _, port = _split(self._addresses[self._rank])
+    _, port = connections.split(self._addresses[self._rank])
     try:
       self._server = await asyncio.start_server(
-          self._answer, sock=_listener(port), limit=reports.LONGEST)
+          self._answer, sock=connections.listener(port), limit=reports.LONGEST)
     except OSError as error:
       # The words of Python's own besides would name no address that is known.
       self.add_problem(
-          f'{reports.PORT} {port} cannot be opened ({os.strerror(error.errno)}):'
-          ' end what uses it, or give the worker another.')
+          f'{reports.PORT} {port} cannot be opened '
+          f'({os.strerror(error.errno)}): end what uses it, or give the worker '
+          'another.')
     self._tasks = [asyncio.create_task(task) for task in (
         *map(self._call_again, self._others), self._announce())]
     return self
@@ -177,7 +175,7 @@ class Peers:
         self._why[rank] = str(error)
       except (OSError, ValueError, asyncio.TimeoutError) as error:
         if self._why.get(rank) != reports.OTHER_CLUSTER:  # It has left since.
-          self._why[rank] = _why(error)
+          self._why[rank] = connections.why(error, CALL_SECS)
       await asyncio.sleep(wait)
       wait = min(2 * wait, longest)
 
@@ -189,8 +187,8 @@ class Peers:
     return rank != 0
 
   async def _call(self, rank):
-    host, port = _split(self._addresses[rank])
-    reader, writer = await _connect(await _resolve(host, port))
+    reader, writer = await connections.connect(
+        self._addresses[rank], reports.LONGEST)
     try:
       verdict = self._verdict
       writer.write(self._message())
@@ -201,8 +199,9 @@ class Peers:
     if message.report is None:
       raise reports.Stranger(reports.OTHER_CLUSTER)
     if message.report.rank != rank:
-      raise reports.Stranger(f'worker {message.report.rank} on '
-                             f'{message.report.host} answers there')
+      host = reports.printable(message.report.host)
+      raise reports.Stranger(
+          f'worker {message.report.rank} on {host} answers there')
     self._note(message, verdict)
 
   async def _answer(self, reader, writer):
@@ -262,63 +261,3 @@ class Peers:
       if missing:
         waited = time.monotonic() - self._started
         self._say(f'waiting for {", ".join(missing)}: {waited:.0f} s')
-
-
-def _split(address):
-  host, _, port = address.rpartition(':')
-  return host.strip('[]'), int(port)
-
-
-def _listener(port):
-  """A socket that listens on a port, by IPv6 as well where there is any."""
-  if socket.has_dualstack_ipv6():
-    try:
-      return socket.create_server(
-          ('', port), family=socket.AF_INET6, dualstack_ipv6=True)
-    except OSError as error:
-      if error.errno == errno.EADDRINUSE:
-        raise
-  return socket.create_server(('', port))
-
-
-async def _resolve(host, port):
-  """IP addresses of a host.
-
-  In a thread that nobody waits for: an answer may take minutes to fail.
-  """
-  found = concurrent.futures.Future()
-  found.set_running_or_notify_cancel()
-
-  def ask():
-    try:
-      found.set_result(socket.getaddrinfo(
-          host, port, type=socket.SOCK_STREAM))
-    except OSError as error:
-      found.set_exception(error)
-
-  threading.Thread(target=ask, daemon=True).start()
-  return [place[4] for place in await asyncio.wrap_future(found)]
-
-
-async def _connect(places):
-  """(reader, writer) of the first of some places that takes a connection."""
-  for host, port, *_ in places[:-1]:
-    try:
-      return await asyncio.open_connection(host, port, limit=reports.LONGEST)
-    except OSError:
-      pass
-  host, port, *_ = places[-1]
-  return await asyncio.open_connection(host, port, limit=reports.LONGEST)
-
-
-def _why(error):
-  """Why a call failed, in a few words."""
-  if isinstance(error, socket.gaierror):
-    return f'its name cannot be resolved: {error.strerror}'
-  if isinstance(error, ConnectionRefusedError):
-    return 'nothing listens there'
-  if isinstance(error, asyncio.TimeoutError):
-    return f'no answer within {CALL_SECS:g} s'
-  if isinstance(error, OSError):
-    return error.strerror or type(error).__name__
-  return 'another program answers there'

@@ -46,10 +46,7 @@ async def ask(words, longest_secs=_LONGEST_SECS):
                   'look at what the disks with Python, the code and the data '
                   'set are doing.']
   finally:
-    with contextlib.suppress(ProcessLookupError):
-      process.kill()
-    with contextlib.suppress(asyncio.TimeoutError):
-      await asyncio.wait_for(process.wait(), _KILLED_SECS)
+    await _end(process)
   answer = reports.read_survey(_last_line(out))
   if code == command_line.DONE and answer:
     return answer, answer['problems']
@@ -59,6 +56,16 @@ async def ask(words, longest_secs=_LONGEST_SECS):
     return None, [last.removeprefix('error: ')]
   return None, [f'`{_name(words)}` ended with exit code {code} '
                 f'({last or "it printed nothing"}): run it by hand there.']
+
+
+async def _end(process):
+  """Ends a watcher and what it runs, if they have not ended by themselves."""
+  process.stdin.close()
+  try:
+    await asyncio.wait_for(process.wait(), _KILLED_SECS)
+  except asyncio.TimeoutError:
+    with contextlib.suppress(ProcessLookupError):
+      process.kill()
 
 
 def _name(words):

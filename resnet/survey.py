@@ -28,8 +28,8 @@ from resnet import strategy as strategy_lib
 from resnet import training_flags
 
 # Those that all workers must agree on, besides the config.
-_SHARED_FLAGS = ('strategy', 'virtual_devices', 'jit', 'deterministic',
-                 'collectives', 'pack_mib')
+_SHARED_FLAGS = ('virtual_devices', 'jit', 'deterministic', 'collectives',
+                 'pack_mib')
 
 parse = training_flags.parse
 

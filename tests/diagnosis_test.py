@@ -96,12 +96,25 @@ def test_no_way():
   two = _problems(_report(1, unreached={2: 'timed out'}),
                   _report(2, unreached={1: 'no route'}))
   starts = [
-      'Worker 1 at b:2 (node1) cannot be reached by worker 2 at c:3 (node2) (no '
-      'route), nor the other way round: ',
+      'Worker 1 at b:2 (node1) cannot be reached by worker 2 at c:3 (node2) '
+      '(no route), nor the other way round: ',
       'Worker 2 at c:3 (node2) cannot be reached by worker 1 at b:2 (node1) '
       '(timed out), nor the other way round: ']
   assert [sentence[:len(start)] for (sentence, _), start in zip(two, starts)
          ] == starts
+
+
+def test_a_way_for_some():
+  first, second = _problems(
+      _report(0, unreached={2: 'timed out'}),
+      _report(1, unreached={2: 'timed out'}),
+      _report(2, unreached={1: 'timed out'}))
+  assert first.sentence.startswith(
+      'Worker 1 at b:2 (node1) cannot be reached by worker 2 at c:3 (node2) '
+      '(timed out), nor the other way round: ')
+  assert second.sentence.startswith(
+      'Worker 2 at c:3 (node2) cannot be reached by workers 0 and 1 (timed '
+      'out), nor, for worker 1 at b:2 (node1), the other way round: ')
 
 
 def test_a_port_in_use_explains_why_nobody_comes():
@@ -142,8 +155,8 @@ def test_a_machine_alone_needs_no_name():
      'other data set than workers 0 and 1 (train 1400 where they have 1437)'),
     ({'data': {**SURVEY['data'], 'digest': 'ee' * 8}},
      '(content eeeeeeee where they have d1d1d1d1): prepare it once'),
-    ({'devices': ['CPU', 'CPU']},
-     'other devices than workers 0 and 1 (devices 2 CPU where they have 1 CPU)'
+    ({'devices': ['CPU'] * 3},  # 48 images on 5 devices: that comes later.
+     'other devices than workers 0 and 1 (devices 3 CPU where they have 1 CPU)'
      ': TensorFlow needs as many of one kind for each worker'),
     ({'devices': ['A100']}, '(devices 1 GPU where they have 1 CPU)'),
 ])
@@ -200,8 +213,8 @@ def test_batch_of_several_devices():
 def test_folder_that_is_not_shared():
   blind = _report(1, workdir=reports.NOT_SHARED)
   assert _sentence(blind) == (
-      'Worker 1 at b:2 (node1) does not see what worker 0 at a:1 (node0) writes '
-      'to --workdir=/runs/a: give a folder that all workers share.')
+      'Worker 1 at b:2 (node1) does not see what worker 0 at a:1 (node0) '
+      'writes to --workdir=/runs/a: give a folder that all workers share.')
   blind = blind._replace(survey={**SURVEY, 'workdir': '/runs/b'})
   assert _sentence(blind) == (
       'Worker 1 at b:2 (node1) has --workdir=/runs/b, and not what worker 0 at '
@@ -224,6 +237,12 @@ def test_nothing_is_said_of_what_is_not_known():
       'Worker 1 at b:2 (node1): No data.')
   assert _sentence(_report(1, devices=None, problems=('No GPU.',))) == (
       'Worker 1 at b:2 (node1): No GPU.')
+
+
+@pytest.mark.parametrize('fields', [
+    {'survey': None}, {'devices': []}, {'devices': None}, {'data': None}])
+def test_nobody_is_well_who_says_nothing(fields):
+  assert 'it does not say which devices' in _sentence(_report(1, **fields))
 
 
 def test_escapes_of_others_do_not_reach_the_terminal():
