@@ -204,7 +204,6 @@ def _say(text):
 
 def _known(values, argv):
   """Reads the flags that `values` defines; returns argv without them."""
-  values.set_gnu_getopt(True)  # "--config x" of others may come before.
   try:
     return values(argv, known_only=True)
   except flags.Error as error:

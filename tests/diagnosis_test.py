@@ -278,6 +278,12 @@ def test_table():
       '-       -         -                         -']
 
 
+def test_nobody_reaches_one_that_is_alone():
+  for addresses in (('a:1',), (None,)):
+    row = doctor_table.table(addresses, {0: _report(0)})[1]
+    assert row.split()[2:4] == [addresses[0] or '-', '-']
+
+
 def test_conclusion():
   found = {rank: _report(rank, devices=['A100'] * 4) for rank in range(2)}
   assert doctor_table.conclusion(_ADDRESSES[:2], found) == (

@@ -1,6 +1,8 @@
 """python -m launch.doctor: real processes that find each other, or do not."""
 import asyncio
 import contextlib
+import errno
+import fcntl
 import json
 import os
 import pathlib
@@ -9,12 +11,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from configs.errors import UserError
 from launch import cluster
+from launch import connections
 from launch import environment
 from launch import peers
 from launch import reports
@@ -25,9 +29,9 @@ from tests import stub_workers
 
 _ROOT = pathlib.Path(__file__).parent.parent
 # A rank whose survey is a stub. 'silent_secs': until others count as gone;
-# 'unknown': a host name that it cannot resolve.
+# 'unknown': a host name that it cannot resolve; 'read_only': no new files.
 _RANK = """
-import json, socket, sys
+import json, socket, sys, tempfile
 from launch import cluster, doctor, peers, workdir
 given = json.loads(sys.argv[1])
 peers.SILENT_SECS = given['silent_secs']
@@ -38,6 +42,10 @@ def resolve(host, *args, **kwargs):
     raise socket.gaierror(-2, 'Name or service not known')
   return getaddrinfo(host, *args, **kwargs)
 socket.getaddrinfo = resolve
+if given['read_only']:
+  def refuse(**_):
+    raise OSError(30, 'Read-only file system')
+  tempfile.TemporaryFile = refuse
 print('ready', flush=True)
 sys.stdin.readline()
 sys.exit(doctor.examine(
@@ -65,7 +73,7 @@ _HANGS = [sys.executable, '-ISc',
 
 
 def _start(addresses, words, ranks=None, *, seconds=20, silent_secs=5,
-           unknown=('',) * 3, begin=True):
+           unknown=('',) * 3, read_only=None, begin=True):
   """The processes of some ranks, all of them unless said otherwise.
 
   They begin together, at once or by _let_begin: seconds count from then.
@@ -75,7 +83,7 @@ def _start(addresses, words, ranks=None, *, seconds=20, silent_secs=5,
       [sys.executable, '-c', _RANK, json.dumps({
           'addresses': addresses, 'rank': rank, 'survey': words[rank],
           'seconds': seconds, 'silent_secs': silent_secs,
-          'unknown': unknown[rank]})],
+          'unknown': unknown[rank], 'read_only': rank == read_only})],
       cwd=_ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
       stderr=subprocess.PIPE) for rank in ranks]
   if begin:
@@ -148,8 +156,10 @@ def test_a_rank_that_never_comes(tmp_path):
 def test_a_chief_that_never_comes(tmp_path):
   addresses = _addresses(2)
   (code, out, err), = _examine(
-      addresses, [_survey(tmp_path)] * 2, [1], seconds=0.5)
+      addresses, [_survey(tmp_path, problems=['No GPU.'])] * 2, [1],
+      seconds=0.5)
   assert (code, out) == (2, []) and err == [
+      'error: No GPU.',
       f'error: Worker 0 at {addresses[0]} never came (nothing listens there), '
       'and worker 1 has no verdict: look at the log of worker 0; is its '
       'address right?']
@@ -218,6 +228,25 @@ def test_a_folder_that_cannot_be_written(tmp_path):
   assert (tmp_path / 'file').read_text() == 'mine'
 
 
+def test_a_folder_that_one_rank_alone_cannot_write(tmp_path):
+  chief, other = _examine(
+      _addresses(2), [_survey(tmp_path)] * 2, read_only=1)
+  assert chief[0] == other[0] == 2 and len(chief[2]) == 1
+  assert re.fullmatch(
+      rf'error: Worker 1 at [^)]*\): --workdir={tmp_path} cannot be written '
+      r'\(Read-only file system\): .*', chief[2][0])
+
+
+def test_folders_without_locks(tmp_path, monkeypatch):
+  def refuse(*_):
+    raise OSError(errno.ENOLCK, 'No locks available')
+  monkeypatch.setattr(fcntl, 'flock', refuse)
+  with pytest.raises(UserError, match='cannot be written .No locks available'):
+    with workdir.mark(tmp_path / 'new'):
+      pass
+  assert not list(tmp_path.iterdir())
+
+
 def test_a_mark_is_removed_and_what_others_made_is_kept(tmp_path):
   with workdir.mark(tmp_path / 'a' / 'b') as name:
     assert asyncio.run(workdir.is_seen(tmp_path / 'a' / 'b', name))
@@ -280,6 +309,9 @@ def test_a_survey_that_fails(tmp_path):
     ('import sys\nprint("Not so.", file=sys.stderr)\nsys.exit(2)',
      '`python -m stub` ended with exit code 2 (Not so.): run it by hand '
      'there.'),
+    (f'import json\nprint(json.dumps({diagnosis_test.SURVEY}))\nexit(3)',
+     '`python -m stub` ended with exit code 3 (it printed nothing): run it by '
+     'hand there.'),
 ])
 def test_surveys_that_fail(tmp_path, monkeypatch, code, sentence):
   (tmp_path / 'stub.py').write_text(code)
@@ -315,7 +347,7 @@ def test_a_rank_that_falls_silent(monkeypatch, number, gone):
 
   process, = _start(addresses, [_HANGS] * 2, [gone])
   with _ended(process):
-    asyncio.run(asyncio.wait_for(other(), 20))
+    asyncio.run(asyncio.wait_for(other(), 8))
 
 
 def test_what_is_said_of_ranks_that_fall_silent(tmp_path):
@@ -336,6 +368,54 @@ def test_what_is_said_of_ranks_that_fall_silent(tmp_path):
     assert code == 2 and re.match(
         rf'error: Worker {rank} at {addresses[rank]} \(.*\) came, and then '
         'fell silent', err[0]), words
+
+
+def test_a_rank_that_ends_before_it_is_told():
+  """It has called once, with all that it knows."""
+  addresses = _addresses(2)
+  answers = [sys.executable, '-ISc', 'print(1)']
+  chief, = _start(addresses, [answers] * 2, [0], seconds=0.5, silent_secs=1.5)
+  line = reports.encode(reports.Message(
+      peers.Peers(_cluster(addresses, 1), 1).own_cluster,
+      reports.Report(1, 'node1', 'x', final=True)))
+  with _ended(chief):
+    _wait_until(lambda: _ask(addresses, 0, line))
+    code, _, err = _finish(chief)
+  assert code == 2 and any(
+      'Worker 1 at' in sentence and 'came, and then fell silent' in sentence
+      for sentence in err)
+
+
+def test_the_verdict_is_the_chiefs_alone():
+  addresses = _addresses(3)
+
+  async def told():
+    async with peers.Peers(_cluster(addresses, 1), 20) as one:
+      for rank, verdict in ((0, 2), (2, 0)):
+        line = reports.encode(reports.Message(
+            one.own_cluster, reports.Report(rank, 'x', 'x'), verdict))
+        assert await asyncio.to_thread(_ask, addresses, 1, line)
+      assert set(one.heard) == {0, 2}
+      return await one.verdict_of_chief()
+
+  assert asyncio.run(asyncio.wait_for(told(), 20)) == 2
+
+
+def test_who_has_called_is_tried_for_seconds_only(monkeypatch):
+  """It listened before it called: others are waited for much longer."""
+  monkeypatch.setattr(peers, '_TRIED_SECS', 0.3)
+  addresses = _addresses(2)
+
+  async def called():
+    async with peers.Peers(_cluster(addresses, 0), 60) as one:
+      line = reports.encode(reports.Message(
+          one.own_cluster, reports.Report(1, 'x', 'x')))
+      assert await asyncio.to_thread(_ask, addresses, 0, line)
+      await one.all_tried()
+      return one.own.unreached
+
+  assert asyncio.run(asyncio.wait_for(called(), 8)) == {
+      1: 'nothing listens there'}
 
 
 def test_strangers_do_not_disturb(tmp_path):
@@ -424,6 +504,62 @@ def test_another_list_of_workers(tmp_path):
         'same order.')
 
 
+def test_another_list_is_not_forgotten_when_its_worker_has_left():
+  addresses = _addresses(3)
+
+  async def left_alone():
+    async with peers.Peers(_cluster(addresses[:2], 0), 60) as one:
+      async with peers.Peers(_cluster(addresses, 1), 60):
+        await _until(lambda: one.why(1) == reports.OTHER_CLUSTER)
+      calls, original = [], one._call
+
+      async def call(rank):
+        calls.append(rank)
+        await original(rank)
+
+      one._call = call
+      await _until(lambda: len(calls) > 1)  # The first has failed by then.
+      return one.why(1)
+
+  assert asyncio.run(
+      asyncio.wait_for(left_alone(), 20)) == reports.OTHER_CLUSTER
+
+
+@pytest.mark.skipif('not _has_ipv6()')
+def test_a_port_in_use_by_ipv6_alone():
+  with socket.create_server(('::1', 0), family=socket.AF_INET6) as taken:
+    with pytest.raises(OSError):
+      connections.listener(taken.getsockname()[1])
+
+
+def test_each_address_of_a_host_is_tried(monkeypatch):
+  with socket.create_server(('127.0.0.1', 0)) as there:
+    port = there.getsockname()[1]
+    for places in (['127.0.0.1', '127.0.0.2'], ['127.0.0.2', '127.0.0.1']):
+      monkeypatch.setattr(socket, 'getaddrinfo', lambda *_, **__: [
+          (0, 0, 0, '', (place, port)) for place in places])
+      async def connect():
+        _, writer = await connections.connect(f'host:{port}', 100)
+        writer.close()
+      asyncio.run(connect())
+
+
+@pytest.mark.filterwarnings('error')
+def test_names_that_take_long_are_not_waited_for(monkeypatch):
+  answer, threads = threading.Event(), []
+
+  def resolve(*_, **__):
+    threads.append(threading.current_thread())
+    answer.wait(20)
+    return []
+
+  monkeypatch.setattr(socket, 'getaddrinfo', resolve)
+  with pytest.raises(asyncio.TimeoutError):
+    asyncio.run(asyncio.wait_for(connections.connect('host:1', 100), 0.1))
+  answer.set()
+  threads[0].join(20)
+
+
 def test_addresses_that_lead_to_others(tmp_path):
   """Worker 1 is started where 2 should be, and 2 where 1 should be."""
   addresses = _addresses(3)
@@ -432,6 +568,7 @@ def test_addresses_that_lead_to_others(tmp_path):
   async def misplaced(rank):
     one = peers.Peers(_cluster(addresses, rank), 20)
     one._addresses = swapped  # Where it listens.
+    one.update(host='\x1b')
     async with one:
       await _until(lambda: 0 in one.heard and one.heard[0].final)
 
@@ -446,7 +583,7 @@ def test_addresses_that_lead_to_others(tmp_path):
   unreached = asyncio.run(asyncio.wait_for(chief(), 20))
   assert sorted(unreached) == [1, 2]
   for rank, why in unreached.items():
-    assert re.fullmatch(f'worker {3 - rank} on .* answers there', why)
+    assert re.fullmatch(rf'worker {3 - rank} on \? answers there', why)
 
 
 def test_the_end_by_a_signal_leaves_nothing_behind(tmp_path, running):
