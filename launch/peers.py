@@ -122,16 +122,16 @@ class Peers:
 
   async def all_final(self):
     """Waits until all others know all that they will ever know, or are gone."""
-    await self._until(lambda: all(self.is_gone(r) or self._is_final(r)
-                             for r in self._others))
+    await self._until(lambda: all(
+        self.is_gone(rank) or self._is_final(rank) for rank in self._others))
 
   async def tell(self, verdict):
     """Tells those who were heard of; returns the ranks that it did not reach.
     """
     self._verdict = verdict
     there = {rank for rank in self.heard if not self.is_gone(rank)}
-    await self._until(lambda: all(rank in self._told or self.is_gone(rank)
-                             for rank in there))
+    await self._until(lambda: all(
+        rank in self._told or self.is_gone(rank) for rank in there))
     return there - self._told
 
   def why(self, rank):

@@ -38,9 +38,9 @@ async def ask(words, longest_secs=_LONGEST_SECS):
       stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
   try:
     # communicate() would close the watcher's input, which ends it.
-    out, err, code = await asyncio.wait_for(asyncio.gather(
-        process.stdout.read(), process.stderr.read(), process.wait()),
-                                            longest_secs)
+    end = asyncio.gather(
+        process.stdout.read(), process.stderr.read(), process.wait())
+    out, err, code = await asyncio.wait_for(end, longest_secs)
   except asyncio.TimeoutError:
     return None, [f'`{_name(words)}` did not end within {longest_secs:g} s: '
                   'look at what the disks with Python, the code and the data '
@@ -51,8 +51,7 @@ async def ask(words, longest_secs=_LONGEST_SECS):
   if code == command_line.DONE and answer:
     return answer, answer['problems']
   last = _last_line(err).decode(errors='replace')
-  if code == command_line.PERMANENT and (
-      last.startswith('error: ')):
+  if code == command_line.PERMANENT and last.startswith('error: '):
     return None, [last.removeprefix('error: ')]
   return None, [f'`{_name(words)}` ended with exit code {code} '
                 f'({last or "it printed nothing"}): run it by hand there.']

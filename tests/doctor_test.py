@@ -31,7 +31,7 @@ _ROOT = pathlib.Path(__file__).parent.parent
 # A rank whose survey is a stub. 'silent_secs': until others count as gone;
 # 'unknown': a host name that it cannot resolve; 'read_only': no new files.
 _RANK = """
-import json, socket, sys, tempfile
+import json, signal, socket, sys, tempfile
 from launch import cluster, doctor, peers, workdir
 given = json.loads(sys.argv[1])
 peers.SILENT_SECS = given['silent_secs']
@@ -46,6 +46,7 @@ if given['read_only']:
   def refuse(**_):
     raise OSError(30, 'Read-only file system')
   tempfile.TemporaryFile = refuse
+signal.signal(signal.SIGINT, signal.default_int_handler)  # Even if in "... &".
 print('ready', flush=True)
 sys.stdin.readline()
 sys.exit(doctor.examine(
