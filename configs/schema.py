@@ -211,7 +211,7 @@ def differences(ours, theirs):
   """Lines 'config.field: ours -> theirs' of the fields that differ."""
   others = flatten(theirs)
   return [f'config.{path}: {value!r} -> {others[path]!r}'
-          for path, value, *_ in _leaves(ours) if value != others[path]]
+          for path, value in flatten(ours).items() if value != others[path]]
 
 
 def unknown_field(path, config):

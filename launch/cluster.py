@@ -29,6 +29,10 @@ _LATE = (platforms.KUBERNETES_SIGN, 'KUBERNETES_SERVICE_HOST',
 _OPEN_MPI = 'OMPI_COMM_WORLD_RANK'
 
 
+class NoCluster(UserError):
+  """Nothing says that there are other processes."""
+
+
 class Cluster(NamedTuple):
   """Rank 0 is the chief: it alone writes."""
   addresses: tuple  # 'host:port' of each worker.
@@ -55,7 +59,8 @@ def from_environment(environ, addresses=(), rank=None, port=0):
     Cluster.
 
   Raises:
-    UserError: environ says nothing, or something wrong.
+    NoCluster: environ says nothing.
+    UserError: it says something wrong.
   """
   late = any(name in environ for name in _LATE)
   if addresses or rank is not None:
@@ -73,7 +78,7 @@ def from_environment(environ, addresses=(), rank=None, port=0):
       found, rank = derive(environ, port)
       _check(found, sign, environ[sign])
       return Cluster(found, rank, late)
-  raise UserError(
+  raise NoCluster(
       'No addresses of workers were found in --worker_addresses, TF_CONFIG, '
       f'{", ".join(_PLATFORMS)}: start with srun (in a Slurm job) or python -m '
       'launch.local, set TF_CONFIG for each worker, or give '

@@ -6,6 +6,7 @@ Images of one size that fit are decoded once and kept in memory; all others are
 read from their TFRecord files, as TFDS prepared them, when their turn comes.
 Nothing here touches the network.
 """
+import hashlib
 import pathlib
 from typing import NamedTuple
 
@@ -108,6 +109,21 @@ def pictures(source, most=None):
   examples = np.arange(count) * source.size // count
   for batch in on_disk.read_examples(source, examples):
     yield batch['image'][batch['weight'] > 0]
+
+
+def digest(source):
+  """Hex digits that tell a split from others, from what `load` has read.
+
+  Args:
+    source: InMemory, told by all of its content, or OnDisk, told by the number,
+      order and lengths of its records: other pictures are hardly ever as long.
+  """
+  if isinstance(source, InMemory):
+    content = source.images.numpy().tobytes() + source.labels.numpy().tobytes()
+  else:
+    content = source.records.digest().encode()
+  kind = f'{source.num_classes} {source.image_shape}'.encode()
+  return hashlib.sha256(kind + content).hexdigest()
 
 
 def _load_digits(split, image_size):

@@ -1,11 +1,9 @@
 """Flags that every binary with devices shares: where it runs, not what."""
-import os
-
 from absl import flags
 import tensorflow as tf
 
 from configs.errors import UserError
-from launch import cluster
+from launch import cluster_flags
 from resnet import strategy
 from resnet import workers
 
@@ -16,15 +14,8 @@ def define():
   """Defines them; read the values by `make_strategy` and in `main`."""
   flags.DEFINE_string('strategy', 'mirrored', 'one_device, mirrored, or '
                       'multi_worker_mirrored, for several processes.')
-  flags.DEFINE_list('worker_addresses', [], 'HOST:PORT of each worker in rank '
-                    'order; none: as TF_CONFIG, Slurm, Kubernetes, SageMaker '
-                    'or SkyPilot say in the environment.')
-  flags.DEFINE_integer('worker_rank', None, 'Number of this worker among '
-                       '--worker_addresses; none: as mpirun says.')
-  flags.DEFINE_integer('worker_port', 0, 'Port of workers whose platform '
-                       '(Slurm, SageMaker, SkyPilot) gives hosts alone; the '
-                       'next worker of a host has the next. 0: by a rule.',
-                       lower_bound=0, upper_bound=65535)
+  cluster_flags.define()
+  flags.adopt_module_key_flags(cluster_flags)
   flags.DEFINE_list('devices', [], 'Devices such as GPU:0,GPU:1 (or 0,1) or '
                     'CPU:0; none: all GPUs, or the CPU.')
   flags.DEFINE_integer('virtual_devices', 0, 'Splits the CPU into so many '
@@ -76,16 +67,19 @@ def make_strategy(workers_allowed=False):
       values.strategy, values.devices, values.virtual_devices)
 
 
-def _join_workers(values):
+def refuse_devices():
+  """Raises UserError if --devices was given; it is for one process."""
+  values = flags.FLAGS
   if values.devices:
     raise UserError(
         f'--devices={",".join(values.devices)} is for one process, and '
         f'--strategy={values.strategy} takes all GPUs that each worker sees: '
         'set CUDA_VISIBLE_DEVICES for it instead.')
-  found = cluster.from_environment(
-      os.environ, values.worker_addresses, values.worker_rank,
-      values.worker_port)
+
+
+def _join_workers(values):
+  refuse_devices()
   return workers.join(
-      found, workers.Settings(**{
+      cluster_flags.get(values), workers.Settings(**{
           name: values[name].value for name in workers.Settings._fields}),
       values.virtual_devices)

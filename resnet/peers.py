@@ -35,7 +35,8 @@ def check_port(cluster):
       raise UserError(
           f'Could not start gRPC server: port {port} of worker '
           f'{cluster.rank} cannot be opened ({error.strerror}): end what uses '
-          'it, or give another port in TF_CONFIG, on all workers.') from error
+          'it, or give another port where the addresses are given, on all '
+          'workers.') from error
 
 
 def wait_for_names(cluster, secs):

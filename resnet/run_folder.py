@@ -24,6 +24,7 @@ from resnet import workers
 
 CHECKPOINTS = 'checkpoints'
 _SHARED_MARK = '.shared'
+_DOCTORS_MARK = '.doctor-'  # As launch.workdir has it; a kill may leave one.
 _SEEN_WITHIN_SECS = 10.0  # Network file systems show new files late.
 
 
@@ -58,7 +59,7 @@ class RunFolder(NamedTuple):
     write_json(self.path / 'config.json', schema.to_dict(config))
     write_json(self.path / 'run.json', {
         'command': sys.argv, 'host': platform.node(), 'replicas': replicas,
-        'versions': _versions()})
+        'versions': versions()})
 
   def finish(self, summary):
     """Marks the run as finished and keeps its summary in run.json."""
@@ -87,18 +88,10 @@ def open_for_training(workdir, config, chief=True):
   if not chief:
     return RunFolder(path, None)
   try:
-    foreign = path.exists() and (
-        not path.is_dir() or (any(path.iterdir())
-                              and not (path / 'config.json').exists()
-                              and not _only_ours(path)))
-    if foreign:
-      raise UserError(
-          f'--workdir={workdir} exists and is not the folder of a run (it has '
-          'no config.json): give a new or empty folder, or that of a run.')
+    _check_ours(path, workdir)
     (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     lock = _lock(path, workdir)
-    if (path / 'config.json').exists():
-      _check_same(path, workdir, config)
+    _check_same(path, workdir, config)
   except OSError as error:
     raise UserError(
         f'--workdir={workdir} cannot be written ({error.strerror}): give a '
@@ -113,6 +106,25 @@ def finished(workdir, config):
       or schema.differences(read_config(workdir), config)):
     return None
   return folder.finished
+
+
+def check_usable(workdir, config):
+  """Raises UserError if a run could not be started, or go on, in a folder.
+
+  Writes nothing, and so does not find out whether it could.
+
+  Args:
+    workdir: path; need not exist.
+    config: the run's schema.Config.
+  """
+  path = pathlib.Path(workdir).expanduser()
+  try:
+    _check_ours(path, workdir)
+    _check_same(path, workdir, config)
+  except OSError as error:
+    raise UserError(
+        f'--workdir={workdir} cannot be read ({error.strerror}): give a folder '
+        'you may read and write.') from error
 
 
 def check_shared(folder, strategy):
@@ -150,8 +162,8 @@ def identity(config):
   return {
       'another configuration': [json.dumps(schema.to_dict(config)).encode()],
       'other versions of Python, TensorFlow or Keras': [
-          json.dumps(_versions()).encode()],
-      'other code': [_code_digest().encode()]}
+          json.dumps(versions()).encode()],
+      'other code': [code_digest().encode()]}
 
 
 def read_config(workdir):
@@ -188,19 +200,14 @@ def write_json(path, values):
   os.replace(partial, path)
 
 
-def _reads(path, number):
-  try:
-    return path.read_text() == str(number)
-  except OSError:
-    return False
-
-
-def _versions():
+def versions():
+  """{'python', 'tensorflow', 'keras'}: what runs here."""
   return {'python': platform.python_version(), 'tensorflow': tf.__version__,
           'keras': keras.__version__}
 
 
-def _code_digest():
+def code_digest():
+  """Hex digits that tell this code, as it trains, from any other."""
   root = pathlib.Path(__file__).parents[1]
   code = hashlib.sha256()
   for package in ('configs', 'pipelines', 'resnet'):
@@ -209,11 +216,30 @@ def _code_digest():
   return code.hexdigest()
 
 
+def _reads(path, number):
+  try:
+    return path.read_text() == str(number)
+  except OSError:
+    return False
+
+
+def _check_ours(path, workdir):
+  foreign = path.exists() and (
+      not path.is_dir() or (any(path.iterdir())
+                            and not (path / 'config.json').exists()
+                            and not _only_ours(path)))
+  if foreign:
+    raise UserError(
+        f'--workdir={workdir} exists and is not the folder of a run (it has '
+        'no config.json): give a new or empty folder, or that of a run.')
+
+
 def _only_ours(path):
   """True for what a run killed before its config.json was written has made."""
   ours = (CHECKPOINTS, '.lock', 'config.json.partial', _SHARED_MARK,
           heartbeats.FOLDER)
-  return all(entry.name in ours for entry in path.iterdir())
+  return all(entry.name in ours or entry.name.startswith(_DOCTORS_MARK)
+             for entry in path.iterdir())
 
 
 def _lock(path, workdir):
@@ -232,6 +258,8 @@ def _lock(path, workdir):
 
 
 def _check_same(path, workdir, config):
+  if not (path / 'config.json').exists():
+    return
   differences = schema.differences(read_config(path), config)
   if differences:
     raise UserError(

@@ -142,7 +142,7 @@ def test_the_first_in_order_counts():
       ('SKYPILOT_NODE_IPS', '10.128.0.7:2222')]:
     assert cluster.from_environment(environ).address == address
     del environ[sign]
-  with pytest.raises(UserError, match='No addresses of workers'):
+  with pytest.raises(cluster.NoCluster, match='No addresses of workers'):
     cluster.from_environment(environ)
 
 

@@ -4,5 +4,5 @@ it.
 from resnet import run_folder
 from resnet import train
 
-run_folder._code_digest = lambda: 'of other code'
+run_folder.code_digest = lambda: 'of other code'
 main, parse = train.main, train.parse

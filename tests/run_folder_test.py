@@ -248,3 +248,23 @@ def test_write_json_is_complete_before_it_replaces(tmp_path, monkeypatch):
   monkeypatch.setattr(os, 'replace', replace)
   run_folder.write_json(path, {'b': 2})
   assert replaced == [({'b': 2}, {'a': 1})]
+
+
+def test_usable_folders(tmp_path, open_folder):
+  """Told without a trace; a mark that the doctor left is no stranger."""
+  run_folder.check_usable(tmp_path / 'new', _CONFIG)
+  assert not list(tmp_path.iterdir())
+  (tmp_path / '.doctor-0123').write_text('')
+  run_folder.check_usable(tmp_path, _CONFIG)
+  open_folder(tmp_path).describe(_CONFIG, None)
+  run_folder.check_usable(tmp_path, _CONFIG)
+  with pytest.raises(UserError, match='config.seed: 7 -> 8'):
+    run_folder.check_usable(tmp_path, schema.Config(train_steps=10, seed=8))
+
+
+def test_folders_that_are_not_usable(tmp_path):
+  (tmp_path / 'mine').write_text('')
+  with pytest.raises(UserError, match='is not the folder of a run'):
+    run_folder.check_usable(tmp_path, _CONFIG)
+  with pytest.raises(UserError, match='cannot be read .File name too long.'):
+    run_folder.check_usable(tmp_path / ('x' * 300), _CONFIG)
