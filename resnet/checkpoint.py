@@ -4,7 +4,8 @@
    is the step. 2. It is written beside the training, and exists once its index
    file does. 3. The newest one that reads without error is restored; one that
    does not is set aside under another name and the one before it is taken.
-4. The last few and the best few are kept.
+4. The last few and the best few are kept; none is deleted, and no run is done,
+before the next one is on disk.
 
   checkpoints = Checkpoints(folder, state.paths, keep_last=3)
   step = checkpoints.restore()
@@ -122,6 +123,7 @@ class Checkpoints:
         os.unlink(f'{self._prefix(step)}.index')
       self._start_writing(step)  # Raises what went wrong in the background.
       raise self._failure(step, damage)
+    self._flush(step)
     self._delete_old()
 
   def _damage(self, step):
@@ -137,6 +139,19 @@ class Checkpoints:
     except Exception as error:  # As in _try_restore.
       return _first_line(error)
     return None
+
+  def _flush(self, step):
+    """Has a checkpoint outlive a power cut. Waits for the disk, which has most
+    of it by the time of the next save.
+    """
+    for path in (*self._folder.glob(f'ckpt-{step}.*'), self._folder):
+      file = os.open(path, os.O_RDONLY)
+      try:
+        os.fsync(file)
+      except OSError as error:
+        raise self._failure(step, error.strerror) from error
+      finally:
+        os.close(file)
 
   def _settle(self):
     """Waits for a save whose failure matters no more."""

@@ -1,4 +1,6 @@
 """What is kept, what is restored, and what a broken one costs."""
+import errno
+import os
 import pathlib
 
 import numpy as np
@@ -63,6 +65,37 @@ def test_last_and_best_are_kept(tmp_path, keep_last, best, kept):
   assert checkpoints.steps() == kept
   names = {path.name.partition('.')[0] for path in tmp_path.glob('ckpt-*')}
   assert names == {f'ckpt-{step}' for step in kept}
+
+
+def test_older_ones_go_when_the_next_is_on_disk(tmp_path, monkeypatch):
+  flushed = []
+
+  def fsync(file):
+    # What would be left of the older one by a power cut now.
+    flushed.append((os.readlink(f'/proc/self/fd/{file}'),
+                    checkpoint.steps_in(tmp_path)))
+
+  checkpoints = _saved(tmp_path, [1], keep_last=1)
+  monkeypatch.setattr(os, 'fsync', fsync)
+  checkpoints.save(2)
+  checkpoints.wait()
+  assert sorted(flushed) == [
+      (f'{tmp_path}', [1, 2]),
+      (f'{tmp_path}/ckpt-2.data-00000-of-00001', [1, 2]),
+      (f'{tmp_path}/ckpt-2.index', [1, 2])]
+  assert checkpoints.steps() == [2]
+
+
+def test_a_disk_that_fails_late_is_told_of(tmp_path, monkeypatch):
+  def fsync(_):
+    raise OSError(errno.EIO, 'Input/output error')
+
+  checkpoints = _saved(tmp_path, [1], keep_last=1)
+  monkeypatch.setattr(os, 'fsync', fsync)
+  checkpoints.save(2)
+  with pytest.raises(UserError, match='step 2 .*Input/output error'):
+    checkpoints.wait()
+  assert 1 in checkpoints.steps()
 
 
 def test_sweep_takes_what_a_killed_save_left(tmp_path):

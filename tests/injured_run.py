@@ -80,6 +80,12 @@ class Run:
   def ended(self):
     return self.launcher.poll() is not None
 
+  @property
+  def finished(self):
+    """Whether the trainer has marked it as done."""
+    path = self.workdir / 'run.json'
+    return path.exists() and 'summary' in json.loads(path.read_text())
+
   def ended_by_guard(self):
     """Whether the launcher took so many injuries for a crash loop."""
     last = self._said.read_text().rstrip().rpartition('\n')[2]
@@ -172,7 +178,7 @@ class Run:
       for name in sorted(reader.get_variable_to_shape_map()):
         if name.startswith('variables'):
           digest.update(name.encode() + reader.get_tensor(name).tobytes())
-    except (tf.errors.OpError, RuntimeError) as error:
+    except Exception as error:  # One for each kind of damage.
       return str(error)
     return digest.hexdigest()
 

@@ -190,11 +190,14 @@ def _fill_disk(run, _):
 
 
 def _tear_checkpoint(run, rng):
-  """As a power cut may: the end of the newest checkpoint is not there."""
+  """As a power cut may: the end of the newest checkpoint is not there.
+
+  What a run that is done has left was on disk before it said so.
+  """
   _send(run.launcher.pid, signal.SIGKILL)
   run.end()
   whole = run.checkpoints()
-  if len(whole) > 1:
+  if len(whole) > 1 and not run.finished:
     newest = whole[-1]
     os.truncate(newest, rng.randrange(newest.stat().st_size))
   return Effect(_ENDS, (-signal.SIGKILL,))
