@@ -135,7 +135,7 @@ def _of_config(trainer_flags):
   for word, following in zip(trainer_flags, [*trainer_flags[1:], '--']):
     if re.match(r'--?(no)?config\.', word):
       found.append(word)
-      if '=' not in word and not following.startswith('--'):
+      if not following.startswith('--'):  # Its value.
         found.append(following)
   return found
 
