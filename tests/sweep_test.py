@@ -363,7 +363,7 @@ def test_all_manifests_are_printed_or_none(tmp_path):
       tmp_path, _SUBMITS.replace('{0}', '2'), '--seeds=3',
       '--launcher=kubernetes')
   assert (code, out) == (2, '')
-  assert 'nothing is printed' in err
+  assert _said(err) == ['seed=0', 'seed=1'] and 'nothing is printed' in err
 
 
 def test_how_far_runs_are_is_shown_by_starting_none(tmp_path):
