@@ -202,16 +202,17 @@ def from_dict(values):
   return _build(Config, values, '')
 
 
-def flatten(config):
-  """{path: value} of every plain field: {'model.depth': 20, ...}."""
-  return {path: value for path, value, *_ in _leaves(config)}
-
-
 def differences(ours, theirs):
   """Lines 'config.field: ours -> theirs' of the fields that differ."""
-  others = flatten(theirs)
+  others = plain_fields(theirs)
   return [f'config.{path}: {value!r} -> {others[path]!r}'
-          for path, value in flatten(ours).items() if value != others[path]]
+          for path, value in plain_fields(ours).items()
+          if value != others[path]]
+
+
+def plain_fields(config):
+  """{'optimizer.name': value} of all fields, of groups as well."""
+  return {path: value for path, value, *_ in _leaves(config)}
 
 
 def unknown_field(path, config):

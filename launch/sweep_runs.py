@@ -71,7 +71,7 @@ def make(recipe, sweeps, seeds, folder, trainer_flags):
     UserError: the trainer would not take a field or a value, the runs do not
       all differ, or one has begun with another configuration.
   """
-  base = schema.flatten(recipes.load(recipe))
+  base = schema.plain_fields(recipes.load(recipe))
   axes = [_axis(text, recipe, base) for text in sweeps]
   if seeds:
     axes.append((_SEED, [str(seed) for seed in range(seeds)]))
@@ -119,7 +119,7 @@ def _run(recipe, values, folder, trainer_flags):
   config, _, _ = recipes.parse(
       ['', f'--config={recipe}', *_of_config(trainer_flags), *ours],
       flags.FlagValues())
-  resolved = schema.flatten(config)
+  resolved = schema.plain_fields(config)
   parts = {field: f'{_short(field, resolved)}={_text(resolved[field])}'
            for field in values}
   name = '_'.join(parts.values())
@@ -135,7 +135,7 @@ def _of_config(trainer_flags):
   for word, following in zip(trainer_flags, [*trainer_flags[1:], '--']):
     if re.match(r'--?(no)?config\.', word):
       found.append(word)
-      if '=' not in word and not following.startswith('--'):
+      if not following.startswith('--'):  # Its value.
         found.append(following)
   return found
 

@@ -22,6 +22,7 @@ class Launcher(NamedTuple):
   # Of a run, for its words before the trainer's; None: it takes no others.
   named: str | None
   prints: bool = False  # What it prints is what was asked for.
+  whole: bool = False  # And is of use only if that of all runs is there.
 
 
 LAUNCHERS = {
@@ -31,7 +32,7 @@ LAUNCHERS = {
     'slurm': Launcher(
         'launch.slurm', '--log_dir={run.folder.parent}/logs', prints=True),
     'kubernetes': Launcher(
-        'launch.kubernetes', '--name={run.label}', prints=True),
+        'launch.kubernetes', '--name={run.label}', prints=True, whole=True),
 }
 
 
@@ -74,7 +75,8 @@ def start(runs, launcher, launcher_flags, events, say):
   """Starts runs, each when the one before has ended.
 
   It ends early if the user wants it to, and after the first run if that cannot
-  even begin because of what the user has to mend: nor could the others.
+  even begin because of what the user has to mend: nor could the others. After
+  any that fails, if the launcher's output is of use only as a whole.
 
   Args:
     runs: list of sweep_runs.Run.
@@ -95,7 +97,8 @@ def start(runs, launcher, launcher_flags, events, say):
         command(launcher, launcher_flags, run), launcher.prints, events)
     stop, interrupts = next(iter(asked), 0), asked.count(signal.SIGINT)
     ends[run.name] = end = End(code, printed, run.has_begun())
-    if number == 1 and code in command_line.ALL_PERMANENT and not end.begun:
+    hopeless = code in command_line.ALL_PERMANENT and not end.begun
+    if (hopeless and number == 1) or (code and launcher.whole):
       break
   return Ended(ends, stop, interrupts > 1)
 

@@ -113,7 +113,7 @@ def _train(config, strategy, folder, options, stop_requested, beat, watch):
     written = summaries.Summaries(folder.path, step, chief=chief)
     if chief and not step:
       written.write_text('config', report.config_text(config))
-      written.write_settings(schema.flatten(config))
+      written.write_settings(schema.plain_fields(config))
   bar = progress.Progress(
       total_steps, step, None if chief else open(os.devnull, 'w'))
   bar.say(report.start_text(config, replicas, step, total_steps, folder.path))

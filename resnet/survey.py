@@ -48,7 +48,7 @@ def main(parsed):
       'strategy': flags.FLAGS.strategy,
       'flags': {name: str(flags.FLAGS[name].value) for name in _SHARED_FLAGS},
       'config': {path: repr(value)
-                 for path, value in schema.flatten(config).items()},
+                 for path, value in schema.plain_fields(config).items()},
       'global_batch': config.global_batch, 'workdir': os.fspath(workdir),
       'versions': run_folder.versions(), 'code': run_folder.code_digest(),
       'devices': devices, 'data': data, 'problems': problems}))

@@ -46,6 +46,8 @@ def _listen_to_sighup():
 def sweeping(folder, code, *argv):
   """The process of a sweep whose trainers run some code after PRELUDE.
 
+  It leads a process group of its own, as one that is started in a terminal.
+
   Args:
     folder: for files of the test; `{folder}/runs` holds the run folders.
     code: Python of the trainer, or of the launcher that argv names; None:
@@ -59,7 +61,7 @@ def sweeping(folder, code, *argv):
   process = subprocess.Popen(
       [sys.executable, *words, f'--workdir={folder}/runs', *argv], cwd=_ROOT,
       text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-      env={**os.environ, 'PYTHONPATH': f'{folder}'},
+      env={**os.environ, 'PYTHONPATH': f'{folder}'}, start_new_session=True,
       preexec_fn=_listen_to_sighup)
   # Nothing here may wait without end.
   timer = threading.Timer(120, process.kill)

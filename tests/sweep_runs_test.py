@@ -1,5 +1,6 @@
 """What runs of a sweep are called, by file names and by labels."""
 import pathlib
+import queue
 import re
 
 import pytest
@@ -25,11 +26,11 @@ def _names(*sweeps, **fields):
     ('augment.flip=1,False', ['flip=true', 'flip=false']),
     ('model.depth=8,20', ['depth=8', 'depth=20']),
     # Alone, name would be that of the model as well.
-    ('optimizer.name=sgd,adam', ['optimizer.name=sgd', 'optimizer.name=adam']),
+    ('optimizer.name=sgd, adam', ['optimizer.name=sgd', 'optimizer.name=adam']),
     ('model.name=resnet,vgg16', ['model.name=resnet', 'model.name=vgg16']),
     ('augment.policy=rand_augment', ['policy=rand_augment']),
-    ('data.train_split=train[:50%],train/x y', [
-        'train_split=train--50--', 'train_split=train-x-y']),
+    ('data.train_split=train[:50%],train/x y,\xe9', [
+        'train_split=train--50--', 'train_split=train-x-y', 'train_split=-']),
     ('data.mean=-1,2.5;3', ['mean=-1-2.5', 'mean=3']),
     ('schedule.drops_at=0.5,0.75;0.3', ['drops_at=0.5-0.75', 'drops_at=0.3']),
     ('schedule.drops_at=0.5,0.75', ['drops_at=0.5-0.75']),
@@ -44,6 +45,15 @@ def test_tuples_reach_the_trainer_whole():
               (0.5, 0.75), (0.3,)]
   assert '--config.schedule.drops_at=0.5,0.75' in _make(
       'schedule.drops_at=0.5,0.75;0.3')[0].flags
+
+
+def test_flags_of_all_runs_count_as_the_trainer_reads_them():
+  runs = sweep_runs.make('digits_resnet8', ['schedule.peak=1'], None, 'sweep', [
+      '--config.augment.flip', '--jit=true', '--config.model.depth', '14',
+      '--noconfig.optimizer.nesterov', '--config.data.mean=-1,2', '--x', '-y'])
+  config = runs[0].config
+  assert config.augment.flip and not config.optimizer.nesterov
+  assert config.model.depth == 14 and config.data.mean == (-1, 2)
 
 
 def test_a_sweep_that_grows_keeps_its_names():
@@ -103,3 +113,20 @@ def _end(code, begun=True):
 def test_exit_code_says_what_starting_again_is_good_for(codes, code):
   ends = {str(number): _end(code) for number, code in enumerate(codes)}
   assert sweep_start.exit_code(sweep_start.Ended(ends, 0, False), False) == code
+
+
+@pytest.mark.parametrize('codes, interrupted, code', [
+    ((0,), False, 143), ((-15,), False, 143), ((5, 143), False, 143),
+    ((-9,), True, 130)])
+def test_exit_code_of_a_sweep_that_was_stopped(codes, interrupted, code):
+  ends = {str(number): _end(code) for number, code in enumerate(codes)}
+  ended = sweep_start.Ended(ends, 15, interrupted)
+  assert sweep_start.exit_code(ended, False) == code
+
+
+def test_a_signal_that_comes_while_nothing_runs_starts_nothing():
+  events = queue.SimpleQueue()
+  events.put(15)
+  ended = sweep_start.start(
+      _make(seeds=2), sweep_start.LAUNCHERS['train'], [], events, print)
+  assert ended == sweep_start.Ended({}, 15, False)

@@ -1,6 +1,7 @@
 """python -m launch.sweep as its users start it, over trainers of a few lines.
 """
 import json
+import os
 import re
 import shlex
 import signal
@@ -166,6 +167,11 @@ finish(0.5, 0.5)
   assert _rows(out) == {'peak=0.1': state, 'peak=0.2': 'done'}
 
 
+def test_what_ends_with_0_is_done(tmp_path):
+  code, out, _ = stub_trainers.sweep(tmp_path, 'pass', '--seeds=1')
+  assert code == 0 and _rows(out) == {'seed=0': 'done'}
+
+
 def test_what_the_first_run_cannot_begin_with_ends_the_sweep(tmp_path):
   code, out, err = stub_trainers.sweep(
       tmp_path, 'print("error: no data.", file=sys.stderr)\nsys.exit(2)',
@@ -231,17 +237,18 @@ def test_the_same_command_goes_on_where_it_was(tmp_path):
   assert set(_rows(out).values()) == {'done'}
 
 
-def test_a_signal_that_comes_when_all_is_done_changes_nothing(tmp_path):
+@pytest.mark.parametrize('seeds, code', [(1, 0), (2, 143)])
+def test_a_signal_to_a_run_that_ends_well_all_the_same(tmp_path, seeds, code):
   with stub_trainers.sweeping(tmp_path, """
 signal.signal(signal.SIGTERM, lambda *_: (finish(0.5, 0.5), os._exit(0)))
 print('ready', flush=True)
 while True:
   time.sleep(1)
-""", '--seeds=1') as process:
+""", f'--seeds={seeds}') as process:
     process.stdout.readline()
     process.send_signal(signal.SIGTERM)
-    process.communicate()
-  assert process.returncode == 0
+    out, _ = process.communicate()
+  assert process.returncode == code and _rows(out)['seed=0'] == 'done'
 
 
 _STUBBORN = """
@@ -257,13 +264,33 @@ while True:
 def test_a_second_ctrl_c_kills(tmp_path, running):
   with stub_trainers.sweeping(tmp_path, _STUBBORN, _PEAKS) as process:
     process.stdout.readline()
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # As terminals do.
     assert process.stdout.readline() == 'no 2\n'
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate()
+  assert 'no 2' not in out
   assert process.returncode == 130 and _said(err) == ['peak=0.1']
   assert _rows(out)['peak=0.1'] == 'failed by SIGKILL'
   assert not running()
+
+
+def test_signals_are_passed_on_once(tmp_path):
+  with stub_trainers.sweeping(tmp_path, """
+def save(*_):
+  print('saving', flush=True)
+  time.sleep(0.5)
+  os._exit(143)
+signal.signal(signal.SIGTERM, save)
+print('ready', flush=True)
+while True:
+  time.sleep(1)
+""", _PEAKS) as process:
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout.readline() == 'saving\n'
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate()
+  assert process.returncode == 143 and 'saving' not in out
 
 
 def test_nothing_survives_a_killed_sweep(tmp_path, running):
@@ -336,7 +363,7 @@ def test_all_manifests_are_printed_or_none(tmp_path):
       tmp_path, _SUBMITS.replace('{0}', '2'), '--seeds=3',
       '--launcher=kubernetes')
   assert (code, out) == (2, '')
-  assert 'nothing is printed' in err
+  assert _said(err) == ['seed=0', 'seed=1'] and 'nothing is printed' in err
 
 
 def test_how_far_runs_are_is_shown_by_starting_none(tmp_path):
@@ -349,6 +376,13 @@ def test_how_far_runs_are_is_shown_by_starting_none(tmp_path):
   assert out.splitlines()[1:4] == ['peak=0.1  done       0.5000    0.7500',
                                    'peak=0.2  begun      -         -',
                                    'peak=0.3  not begun  -         -']
+
+
+def test_there_are_no_means_of_nothing(tmp_path):
+  code, out, _ = stub_trainers.sweep(
+      tmp_path, 'no Python', '--seeds=2', '--launcher=none')
+  assert code == 0
+  assert 'digits_resnet8  0 of 2  -         -   -     -\n' in out
 
 
 def test_a_folder_of_another_configuration_is_refused_before_any_start(
