@@ -77,6 +77,7 @@ def _measure(way, cores, worker_batch, steps, trainer_flags):
   if way == 'alone':
     cores = cores[:1]
   together = way == 'together'
+  global_batch = worker_batch * (len(cores) if together else 1)
   environ = os.environ | dict.fromkeys(environment.THREADS, '1')
   environments = environment.of_workers(
       environment.free_ports(len(cores)), 0, [], environ)
@@ -87,7 +88,7 @@ def _measure(way, cores, worker_batch, steps, trainer_flags):
     command = [
         sys.executable, '-m', 'resnet.train', *trainer_flags,
         '--strategy=' + ('multi_worker_mirrored' if together else 'one_device'),
-        f'--config.global_batch={worker_batch * (len(cores) if together else 1)}',
+        f'--config.global_batch={global_batch}',
         '--config.train_epochs=0', f'--config.train_steps={steps}',
         f'--log_every_steps={steps // 10}', '--eval_every_epochs=0',
         '--save_every_secs=0']

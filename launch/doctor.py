@@ -24,12 +24,12 @@ from configs import command_line
 from configs.errors import UserError
 from launch import cluster
 from launch import cluster_flags
-from launch import diagnosis
+from launch import doctor_diagnosis as diagnosis
 from launch import doctor_table
-from launch import peers as peers_lib
-from launch import reports
-from launch import survey as survey_lib
-from launch import workdir as workdir_lib
+from launch import doctor_peers as peers_lib
+from launch import doctor_reports as reports
+from launch import doctor_survey as survey_lib
+from launch import doctor_workdir as workdir_lib
 
 _STRATEGY = 'multi_worker_mirrored'
 _ALONE = (None,)  # Addresses of a process without a cluster.
@@ -77,7 +77,7 @@ def examine(job, survey_command, seconds):
 
   Args:
     job: cluster.Cluster; None: this machine alone.
-    survey_command: words, see launch.survey.
+    survey_command: words, see launch.doctor_survey.
     seconds: for all ranks to come.
 
   Returns:

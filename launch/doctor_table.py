@@ -1,7 +1,7 @@
 """The table that the doctor prints: a row for each rank."""
 import collections
 
-from launch import reports
+from launch import doctor_reports as reports
 
 _HEAD = ('rank', 'host', 'address', 'reached by', 'devices', 'python',
          'tensorflow', 'keras', 'code', 'data set', 'workdir')

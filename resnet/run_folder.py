@@ -24,7 +24,8 @@ from resnet import workers
 
 CHECKPOINTS = 'checkpoints'
 _SHARED_MARK = '.shared'
-_DOCTORS_MARK = '.doctor-'  # As launch.workdir has it; a kill may leave one.
+# As launch/doctor_workdir.py has it; a kill may leave one.
+_DOCTORS_MARK = '.doctor-'
 _SEEN_WITHIN_SECS = 10.0  # Network file systems show new files late.
 
 

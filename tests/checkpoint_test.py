@@ -187,6 +187,7 @@ def test_a_save_whose_index_is_unfinished_replaces_no_other(tmp_path, damage):
 
   checkpoints._checkpoint.sync = sync_and_damage
   checkpoints.save(2)
-  with pytest.raises(UserError, match=r'step 2 .*\(No space left; complete ones: 1\)'):
+  with pytest.raises(
+      UserError, match=r'step 2 .*\(No space left; complete ones: 1\)'):
     checkpoints.wait()
   assert _restored(tmp_path)[0] == 1

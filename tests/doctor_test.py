@@ -18,12 +18,12 @@ import pytest
 
 from configs.errors import UserError
 from launch import cluster
-from launch import connections
+from launch import doctor_connections as connections
 from launch import environment
-from launch import peers
-from launch import reports
-from launch import survey
-from launch import workdir
+from launch import doctor_peers as peers
+from launch import doctor_reports as reports
+from launch import doctor_survey as survey
+from launch import doctor_workdir as workdir
 from tests import diagnosis_test
 from tests import stub_workers
 
@@ -32,7 +32,8 @@ _ROOT = pathlib.Path(__file__).parent.parent
 # 'unknown': a host name that it cannot resolve; 'read_only': no new files.
 _RANK = """
 import json, signal, socket, sys, tempfile
-from launch import cluster, doctor, peers, workdir
+from launch import cluster, doctor
+from launch import doctor_peers as peers, doctor_workdir as workdir
 given = json.loads(sys.argv[1])
 peers.SILENT_SECS = given['silent_secs']
 workdir.SEEN_WITHIN_SECS = 0.5

@@ -8,7 +8,7 @@ import os
 import sys
 
 from configs import command_line
-from launch import reports
+from launch import doctor_reports as reports
 from launch import worker
 
 _LONGEST_SECS = 300.0  # TensorFlow comes slowly from a cold network disk.

@@ -9,7 +9,7 @@ ranks what the chief has.
 import collections
 from typing import NamedTuple
 
-from launch import reports
+from launch import doctor_reports as reports
 
 _SAYS_NOTHING = 'it does not say which devices and data it has.'  # A stranger.
 _STRATEGY = 'multi_worker_mirrored'

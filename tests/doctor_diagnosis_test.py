@@ -3,10 +3,10 @@ import json
 
 import pytest
 
-from launch import diagnosis
+from launch import doctor_diagnosis as diagnosis
 from launch import doctor_table
-from launch import reports
-from launch.reports import Report
+from launch import doctor_reports as reports
+from launch.doctor_reports import Report
 
 SURVEY = {
     'strategy': 'multi_worker_mirrored', 'flags': {'jit': 'auto'},

@@ -8,7 +8,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from launch import reports
+from launch import doctor_reports as reports
 from tests import processes
 from tests import tiny_dataset
 

@@ -27,7 +27,7 @@ class Report(NamedTuple):
   unreached: dict = {}  # {rank: why it cannot be reached, in a few words}.
   problems: tuple = ()  # Sentences.
   survey: dict | None = None  # What resnet.survey prints.
-  mark: str | None = None  # Of the chief, once it is there: see launch.workdir.
+  mark: str | None = None  # Of the chief, once there: see doctor_workdir.
   workdir: str = ''  # One of the above; '' before it is known.
 
 

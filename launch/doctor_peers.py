@@ -22,10 +22,10 @@ import platform
 import secrets
 import time
 
-from launch import connections
-from launch import reports
-from launch.reports import Message
-from launch.reports import Report
+from launch import doctor_connections as connections
+from launch import doctor_reports as reports
+from launch.doctor_reports import Message
+from launch.doctor_reports import Report
 
 CALL_SECS = 5.0  # For all of a call.
 SILENT_SECS = 10.0  # Who was heard of, and then not for so long, is gone.
