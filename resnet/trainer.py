@@ -22,6 +22,9 @@ from resnet import steps
 from resnet import strategy as strategy_lib
 
 
+_iterators = {}  # {use: the last one}; see _iterate.
+
+
 class Call(NamedTuple):
   """What one host call to Train did."""
   step: int  # Updates done, all in all.
@@ -118,10 +121,11 @@ class Train:
       crop = decode.RandomCrop(
           (size, size, self._source.image_shape[-1]), config.seed,
           config.augment.smallest_crop)
-    self._iterator = iter(_distribute(self._strategy, functools.partial(
-        batches.train, self._source, seed=config.seed, first_step=step,
-        last_step=self._stream_end, global_batch=config.global_batch,
-        repeats=config.augment.repeats, crop=crop)))
+    self._iterator = _iterate('train', _distribute(
+        self._strategy, functools.partial(
+            batches.train, self._source, seed=config.seed, first_step=step,
+            last_step=self._stream_end, global_batch=config.global_batch,
+            repeats=config.augment.repeats, crop=crop)))
 
   def _examples(self, step, last):
     """The examples of some global batches, int64 array."""
@@ -192,7 +196,8 @@ class Evaluate:
       'examples' (how many were counted), 'skipped_images' (as bad, if any)};
       None if a process was to stop.
     """
-    iterator, totals, step = iter(self._dataset), tf.zeros([6]), 0
+    iterator = _iterate('evaluate', self._dataset)
+    totals, step = tf.zeros([6]), 0
     most, step_secs, secs_sum = 1, 0.0, 0.0
     host_memory.keep_freed()
     while step < self._steps:
@@ -305,6 +310,16 @@ def _distribute(strategy, make_dataset):
         replicas, context.input_pipeline_id * local, local))
 
   return strategy.distribute_datasets_from_function(of_process)
+
+
+def _iterate(use, dataset):
+  """An iterator that stays until there is another for the same use.
+
+  Freeing one in mid-stream takes a second, and five on a busy machine: at the
+  end of a process that was told to stop, all other workers would wait for it.
+  """
+  _iterators[use] = iter(dataset)
+  return _iterators[use]
 
 
 def compiler(config, strategy, jit):

@@ -24,7 +24,7 @@ from launch import doctor_peers as peers
 from launch import doctor_reports as reports
 from launch import doctor_survey as survey
 from launch import doctor_workdir as workdir
-from tests import diagnosis_test
+from tests import doctor_diagnosis_test
 from tests import stub_workers
 
 _ROOT = pathlib.Path(__file__).parent.parent
@@ -65,7 +65,7 @@ def _running(monkeypatch):
 
 def _survey(folder, **fields):
   """Words of a process that prints a survey with some fields of its own."""
-  fields = {**diagnosis_test.SURVEY, 'workdir': os.fspath(folder), **fields}
+  fields = {**doctor_diagnosis_test.SURVEY, 'workdir': os.fspath(folder), **fields}
   return [sys.executable, '-ISc', 'import sys; print(sys.argv[1])',
           json.dumps(fields)]
 
@@ -275,7 +275,7 @@ def test_folders_that_can_be_read_alone():
 
 
 def test_other_versions(tmp_path):
-  versions = {**diagnosis_test.SURVEY['versions'], 'tensorflow': '2.20.0'}
+  versions = {**doctor_diagnosis_test.SURVEY['versions'], 'tensorflow': '2.20.0'}
   chief, other = _examine(
       _addresses(2), [_survey(tmp_path), _survey(tmp_path, versions=versions)])
   assert chief[0] == other[0] == 2 and len(chief[2]) == 1
@@ -311,7 +311,7 @@ def test_a_survey_that_fails(tmp_path):
     ('import sys\nprint("Not so.", file=sys.stderr)\nsys.exit(2)',
      '`python -m stub` ended with exit code 2 (Not so.): run it by hand '
      'there.'),
-    (f'import json\nprint(json.dumps({diagnosis_test.SURVEY}))\nexit(3)',
+    (f'import json\nprint(json.dumps({doctor_diagnosis_test.SURVEY}))\nexit(3)',
      '`python -m stub` ended with exit code 3 (it printed nothing): run it by '
      'hand there.'),
 ])
@@ -717,7 +717,7 @@ def test_flags_of_the_trainer_stand_where_they_like(tmp_path, given):
   folder.mkdir()
   (folder / '__init__.py').write_text('')
   (folder / 'survey.py').write_text(_PRINTS_FLAGS.format(
-      survey=diagnosis_test.SURVEY, workdir=f'{tmp_path}/run'))
+      survey=doctor_diagnosis_test.SURVEY, workdir=f'{tmp_path}/run'))
   code, out, err = _doctor(
       *given, cwd=tmp_path, PYTHONPATH=f'{tmp_path}:{_ROOT}')
   assert code == 2 and len(out.splitlines()) == 2

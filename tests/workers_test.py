@@ -1,5 +1,6 @@
 """Several processes train as one: the same bits, one writer, one end."""
 import functools
+import gc
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import signal
 import socket
 import time
 import types
+import weakref
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ import tensorflow as tf
 from resnet import checkpoint
 from resnet import heartbeats
 from resnet import run_folder
+from resnet import trainer
 from resnet import workers
 from tests import evaluation_worker
 from tests import processes
@@ -125,7 +128,6 @@ def test_a_killed_worker_is_named_and_the_run_goes_on(tmp_path, two_devices):
 
 def _with_a_clock_of_its_own(_):
   """Between calls: seconds of this process are a third of one from now on."""
-  from resnet import trainer
   trainer.time = types.SimpleNamespace(monotonic=lambda: 3 * time.monotonic())
 
 
@@ -235,6 +237,16 @@ def test_three_workers_of_two_replicas_count_each_example_once(tmp_path):
   assert _evaluations(tmp_path / 'run')[-1]['examples'] == 360
 
 
+def test_no_worker_has_to_free_a_stream_before_it_can_end():
+  one = weakref.ref(trainer._iterate('a', tf.data.Dataset.range(3)))
+  other = weakref.ref(trainer._iterate('b', tf.data.Dataset.range(3)))
+  gc.collect()
+  assert one() and other()
+  trainer._iterate('a', tf.data.Dataset.range(3))
+  gc.collect()
+  assert other() and not one()
+
+
 @pytest.mark.parametrize('count', [1, 2, 3])
 @pytest.mark.parametrize('replicas', [1, 2])
 def test_every_evaluation_counts_every_example_once(count, replicas):
@@ -332,8 +344,6 @@ def test_workers_of_other_code_are_refused(tmp_path):
 def _drift_at(step, done):
   """As a faulty device does: changes one weight of the last replica."""
   if done == step:
-    import gc
-    from resnet import trainer
     train, = (one for one in gc.get_objects() if isinstance(one, trainer.Train))
     weight = train._state.params[3].values[-1]
     weight.assign(tf.tensor_scatter_nd_add(
