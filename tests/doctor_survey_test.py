@@ -85,7 +85,7 @@ def test_content_of_data(tmp_path):
                  '--config.data.eval_split=test[1:]')['data']
   assert part['eval'] == 10 and part['digest'] != one['digest']
   shorter = tmp_path / 'three'
-  tiny_dataset.prepare_photos(shorter, bad=['0/3.jpg'])
+  tiny_dataset.prepare_photos(shorter, bad=['1/5.jpg'])
   damaged = _survey(f'--data_dir={shorter}', *flags)['data']
   assert damaged['train'] == 24 and damaged['digest'] != one['digest']
 

@@ -188,7 +188,7 @@ def test_a_name_that_does_not_resolve(host):
   addresses = [*_addresses(1), f'{host}:2222']
 
   async def lonely():
-    async with peers.Peers(_cluster(addresses, 0), 0.5) as one:
+    async with peers.Peers(_cluster(addresses, 0), 0.2) as one:
       await one.all_tried()
       return one.own.unreached
 
@@ -330,8 +330,8 @@ def test_a_survey_that_hangs_is_killed(running, monkeypatch):
   assert not running()
 
 
-@pytest.mark.parametrize('gone', [0, 1])
-@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize('gone, number', [
+    (0, signal.SIGKILL), (1, signal.SIGKILL), (1, signal.SIGSTOP)])
 def test_a_rank_that_falls_silent(monkeypatch, number, gone):
   """The other of two ranks waits no longer than for a sign of life."""
   monkeypatch.setattr(peers, 'SILENT_SECS', 0.5)
@@ -378,7 +378,7 @@ def test_a_rank_that_ends_before_it_is_told():
   """It has called once, with all that it knows."""
   addresses = _addresses(2)
   answers = [sys.executable, '-ISc', 'print(1)']
-  chief, = _start(addresses, [answers] * 2, [0], seconds=0.5, silent_secs=1.5)
+  chief, = _start(addresses, [answers] * 2, [0], seconds=0.3, silent_secs=1)
   line = reports.encode(reports.Message(
       peers.Peers(_cluster(addresses, 1), 1).own_cluster,
       reports.Report(1, 'node1', 'x', final=True)))
@@ -614,12 +614,12 @@ def test_who_is_waited_for_is_named(monkeypatch):
 
   async def lonely():
     async with peers.Peers(_cluster(addresses, 0), 20, said.append):
-      await _until(lambda: said)
+      await _until(lambda: said and said[-1].count('nothing listens') == 2)
 
   asyncio.run(lonely())
   assert re.fullmatch(
       rf'waiting for worker 1 at {addresses[1]} \(nothing listens there\), '
-      rf'worker 2 at {addresses[2]} \(nothing listens there\): \d s', said[0])
+      rf'worker 2 at {addresses[2]} \(nothing listens there\): \d+ s', said[-1])
 
 
 @contextlib.contextmanager
@@ -706,7 +706,6 @@ print(json.dumps({survey} | {{'workdir': {workdir!r}, 'problems': sys.argv[1:]}}
 
 @pytest.mark.parametrize('given', [
     ['--', '--workdir', 'a b', '--config=x'],
-    ['--workdir', 'a b', '--config=x'],
     ['--seconds=5', '--workdir', 'a b', '--config=x'],
     ['--workdir', 'a b', '--seconds', '5', '--config=x'],
     ['--seconds=5', '--', '--workdir', 'a b', '--config=x'],
