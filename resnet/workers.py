@@ -261,20 +261,28 @@ def _not_joined(cluster, settings, error):
 
 
 def _lost_sentence(strategy, error):
-  """Names the workers that an error speaks of, else those that do not listen.
+  """Names the workers that hang; else those that do not listen, be it that they
+  have left because of the one that is lost; else all that an error speaks of.
   """
   addresses = strategy.cluster_resolver.cluster_spec().job_tasks(_JOB)
   own = rank(strategy)
-  lost = sorted({int(task) for task in re.findall(
-      r'/job:worker/(?:replica:0/)?task:(\d+)', error.message)} - {own})
+  # Whoever hangs still listens, and those that have noticed do not.
+  lost = (_tasks('(?=: The following tasks are unhealthy)', error, own)
+          or peers.silent(addresses, own) or _tasks('', error, own))
   if not lost and own and 'CoordinationService' in error.message:
     lost = [0]  # It is the leader of that service.
-  silent = peers.silent(addresses, own)
-  names = peers.named(silent or lost, addresses) or 'another worker'
+  names = peers.named(lost, addresses) or 'another worker'
   cause = re.search('[^\n]*(?:aborted by|unhealthy|imed out)[^\n]*',
                     error.message)
   cause = cause[0].strip()[:150] if cause else _first_line(error)
   return f'Lost {names} ({cause.rstrip(".")}).'
+
+
+def _tasks(followed_by, error, own):
+  """Ranks of the other workers that an error names before such a text."""
+  found = re.findall(rf'/job:worker/(?:replica:0/)?task:(\d+){followed_by}',
+                     error.message)
+  return sorted({int(task) for task in found} - {own})
 
 
 def _first_line(error):

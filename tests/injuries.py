@@ -96,11 +96,14 @@ def _heal(run, effect, pid, secs):
 
 
 def _named(run, rank, attempt):
-  """Whether the last lines of all others, in an attempt, name that worker."""
-  return all(
-      text.rstrip().rpartition('\n')[2].startswith(f'Lost worker {rank} at ')
-      for path, text in run.logs().items()
-      if path.parent == attempt and path.name != f'worker_{rank}.log')
+  """Whether the last lines of all others, in an attempt, name that worker.
+
+  Later ones may name those as well that have left because of it.
+  """
+  last = [text.rstrip().rpartition('\n')[2] for path, text in run.logs().items()
+          if path.parent == attempt and path.name != f'worker_{rank}.log']
+  return all(line.startswith('Lost ') and f'worker {rank} at ' in line
+             for line in last)
 
 
 def _some_worker(run, rng):

@@ -1,4 +1,5 @@
 """Several processes train as one: the same bits, one writer, one end."""
+import contextlib
 import functools
 import gc
 import json
@@ -175,6 +176,43 @@ def test_workers_that_do_not_share_the_folder_are_refused(tmp_path):
     assert result.code == 2
     assert (f'--workdir={tmp_path}/run' in result.err
             and 'is not what worker 1 finds under that name' in result.err)
+
+
+_HANGS = ('Collective ops is aborted by: Error reported from '
+          '/job:worker/task:2: The following tasks are unhealthy (stopped '
+          'sending heartbeats):\n/job:worker/replica:0/task:2\n')
+_GONE = ('Collective ops is aborted by: failed to connect to all addresses\n'
+         'Additional GRPC error information from remote target '
+         '/job:worker/replica:0/task:2 ...')
+
+
+@pytest.mark.parametrize('message, listening, lost', [
+    (_HANGS, (0, 1, 2), 'worker 2 at {2} ('),
+    (f'{_HANGS} from remote target /job:worker/replica:0/task:0', (1, 2),
+     'worker 2 at {2} ('),  # Worker 0 has noticed before.
+    (_GONE, (0, 1), 'worker 2 at {2} ('),
+    (_GONE, (1,), 'worker 0 at {0}, worker 2 at {2} ('),
+    (_GONE, (0, 1, 2), 'worker 2 at {2} ('),  # It was started again.
+    ('RPC: /tensorflow.CoordinationService/Heartbeat', (0, 1, 2),
+     'worker 0 at {0} ('),
+    ('?', (0, 1, 2), 'another worker ('),
+])
+def test_who_is_lost(message, listening, lost):
+  """As told by worker 1 of 3."""
+  with contextlib.ExitStack() as stack:
+    sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
+    for worker, one in enumerate(sockets):
+      one.bind(('127.0.0.1', 0))
+      if worker in listening:
+        one.listen()
+    addresses = [f'127.0.0.1:{one.getsockname()[1]}' for one in sockets]
+    strategy = types.SimpleNamespace(
+        cluster_resolver=tf.distribute.cluster_resolver.SimpleClusterResolver(
+            tf.train.ClusterSpec({'worker': addresses}), task_type='worker',
+            task_id=1))
+    error = tf.errors.UnavailableError(None, None, message)
+    assert workers._lost_sentence(strategy, error).startswith(
+        f'Lost {lost.format(*addresses)}')
 
 
 def test_the_others_name_a_killed_chief(tmp_path):
