@@ -226,6 +226,10 @@ def _services(objects, template):
 def _mounts(spec, container, request):
   """Shell commands that mount the image and the volumes of a container."""
   volumes = {one['name']: one for one in spec['volumes']}
+  hidden = _hidden([_IMAGE, *(
+      one['mountPath'] for one in container['volumeMounts'])])
+  for number, folder in hidden.items():
+    yield f'exec {number}< {folder}'
   yield f'mount --bind {request["image"]} {_IMAGE}'
   last = []  # A volume at /tmp may hide folders that stand for claims.
   for mount in container['volumeMounts']:
@@ -237,9 +241,21 @@ def _mounts(spec, container, request):
     yield f'mount --bind {request["claims"][claim["claimName"]]} {path}'
     if claim['readOnly'] or mount['readOnly']:
       yield f'mount -o remount,bind,ro {path}'
+  for number, folder in hidden.items():
+    last += [f'mkdir -p {folder}',
+             f'mount --no-canonicalize --bind /proc/self/fd/{number} {folder}',
+             f'exec {number}<&-']
   if container['securityContext'].get('readOnlyRootFilesystem'):
     last += [f'mount -o remount,bind,ro {path}' for path in ('/', _IMAGE)]
   yield from last
+
+
+def _hidden(paths):
+  """{number of a file: folder} of what pods need and mounts would hide."""
+  needed = map(os.path.realpath, (_ROOT, sys.prefix, sys.base_prefix))
+  found = {folder for folder in needed for path in paths
+           if f'{folder}/'.startswith(f'{path}/')}
+  return dict(enumerate(sorted(found), 7))  # Shells allow one digit.
 
 
 def _ip(*words):
