@@ -156,8 +156,9 @@ class Checkpoints:
   def _settle(self):
     """Waits for a save whose failure matters no more."""
     logging.set_verbosity(logging.FATAL)
-    with contextlib.suppress(tf.errors.OpError, OSError):
-      self._checkpoint.sync()
+    for _ in range(2):  # It may raise the error of the save before, first.
+      with contextlib.suppress(tf.errors.OpError, OSError):
+        self._checkpoint.sync()
 
   def _start_writing(self, step):
     try:
