@@ -225,7 +225,7 @@ def _restore(checkpoints, strategy, state):
 
 
 def _check_weights(strategy, state):
-  """Raises UserError on all workers if replicas have drifted apart.
+  """Raises workers.Disagreement if replicas have drifted apart.
 
   Copies all weights to the host, and waits for the devices.
   """

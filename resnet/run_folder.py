@@ -129,7 +129,7 @@ def check_usable(workdir, config):
 
 
 def check_shared(folder, strategy):
-  """Raises UserError on all workers unless all of them see the same folder.
+  """Raises workers.Disagreement unless all workers see the same folder.
 
   All must call it.
 
@@ -152,7 +152,7 @@ def check_shared(folder, strategy):
   if chief:
     mark.unlink()
   if blind:
-    raise UserError(
+    raise workers.Disagreement(
         f'--workdir={folder.path} of worker 0 is not what worker '
         f'{", ".join(map(str, blind))} finds under that name: give a folder '
         'that all workers share.')

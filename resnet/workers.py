@@ -30,6 +30,10 @@ _JOB = 'worker'
 _BARRIER_SECS = 60.0  # For a chief that is still writing a checkpoint.
 
 
+class Disagreement(UserError):
+  """That workers differ, which all of them find out from one collective."""
+
+
 class Settings(NamedTuple):
   """How workers wait for each other."""
   collectives: str = 'auto'  # One of COLLECTIVES; auto: NCCL on GPUs, or ring.
@@ -115,7 +119,7 @@ def of_chief(strategy, value):
 
 
 def check_same(strategy, contents, remedy):
-  """Raises UserError on all workers unless all of them have the same.
+  """Raises Disagreement unless all workers have the same.
 
   All must call it.
 
@@ -134,8 +138,8 @@ def check_same(strategy, contents, remedy):
     differing = _differing(own)
     if differing:
       same, *others = differing
-      raise UserError(f'{", ".join(others).capitalize()} has {what} than '
-                      f'{same}: {remedy}.')
+      raise Disagreement(f'{", ".join(others).capitalize()} has {what} than '
+                         f'{same}: {remedy}.')
 
 
 def _differing(digests):
@@ -186,12 +190,20 @@ def run(make_strategy, main):
     if strategy is None or count(strategy) == 1:
       raise
     print(f'error: {error}', file=sys.stderr)
+    if isinstance(error, Disagreement):
+      # The others may not have it yet, and would only see that this one left.
+      _wait_for_all()
     _leave(command_line.PERMANENT)
   if count(strategy) > 1:
-    with contextlib.suppress(Exception):  # Whoever is late has left already.
-      context.context().wait_at_barrier('leave', int(1000 * _BARRIER_SECS))
+    _wait_for_all()
     _leave(code)
   return code
+
+
+def _wait_for_all():
+  """Until all want to leave, or one has been waited for too long."""
+  with contextlib.suppress(Exception):  # Whoever is late has left already.
+    context.context().wait_at_barrier('leave', int(1000 * _BARRIER_SECS))
 
 
 def _run(strategy, main):

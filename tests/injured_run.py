@@ -149,8 +149,8 @@ class Run:
             for path in self.folder.glob('logs/attempt_*/worker_*.log')}
 
   def attempt(self):
-    """Folder of the logs of the newest attempt."""
-    return max(self.folder.glob('logs/attempt_*'),
+    """Folder of the logs of the newest attempt; None before the first."""
+    return max(self.folder.glob('logs/attempt_*'), default=None,
                key=lambda path: int(path.name.partition('_')[2]))
 
   def checkpoints(self):

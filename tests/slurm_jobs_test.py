@@ -3,6 +3,7 @@
 Most train a stub. All of them are submitted at once, and each test waits for
 its own: what Slurm does takes seconds each time.
 """
+import collections
 import json
 import os
 import pathlib
@@ -208,10 +209,13 @@ def test_uneven_nodes(slurm, tmp_path):
       'srun', '--nodes=3', '--ntasks=4', sys.executable, '-m',
       'tests.slurm_stub', f'--workdir={tmp_path}/run', cwd=_ROOT)
   notes = _Job('', '', tmp_path).notes()
-  assert [one['host'] for one in notes] == [
-      one.partition(':')[0] for one in notes[0]['addresses']]
-  counts = [one['environ']['SLURM_STEP_TASKS_PER_NODE'] for one in notes]
-  assert counts == ['2,1(x2)'] * 4
+  hosts = [one['host'] for one in notes]
+  # Which node has two is Slurm's choice.
+  assert sorted(collections.Counter(hosts).values()) == [1, 1, 2]
+  for note in notes:
+    assert note['addresses'] == notes[0]['addresses']
+    assert [one.partition(':')[0] for one in note['addresses']] == hosts
+  assert len(set(notes[0]['addresses'])) == 4
 
 
 def test_a_cyclic_layout_is_refused_by_all_tasks(slurm, tmp_path):

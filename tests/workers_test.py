@@ -398,6 +398,31 @@ def test_a_worker_whose_weights_have_drifted_is_named(tmp_path):
   assert not _evaluations(tmp_path / 'run')  # Of step 4.
 
 
+def _compare_late(mark, done):
+  """Makes this worker take seconds over what others have compared by then."""
+  if done == 1:
+    differing = workers._differing
+
+    def late(digests):
+      time.sleep(2)
+      mark.touch()
+      return differing(digests)
+
+    workers._differing = late
+
+
+def test_nobody_leaves_before_all_know_that_they_differ(tmp_path):
+  """Or the others might lose it before they have got what it had sent."""
+  ports, mark = _free_ports(2), tmp_path / 'compared'
+  late = _start(ports, 0, tmp_path / 'run',
+                between_calls=functools.partial(_compare_late, mark))
+  early = _start(ports, 1, tmp_path / 'run',
+                 between_calls=functools.partial(_drift_at, 3))
+  assert processes.finish(*early).code == 2
+  assert mark.exists()
+  assert processes.finish(*late).code == 2
+
+
 def test_a_replica_whose_weights_have_drifted_is_named(tmp_path):
   result = processes.run(
       'resnet.train', *_FLAGS, '--virtual_devices=2',
