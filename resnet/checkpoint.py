@@ -18,6 +18,7 @@ import os
 import pathlib
 import re
 import shutil
+import sys
 
 from absl import logging
 import tensorflow as tf
@@ -154,11 +155,14 @@ class Checkpoints:
         os.close(file)
 
   def _settle(self):
-    """Waits for a save whose failure matters no more."""
+    """Waits for a save whose failure matters no more: TensorFlow, which raises
+    it next, is to show no stack.
+    """
     logging.set_verbosity(logging.FATAL)
-    for _ in range(2):  # It may raise the error of the save before, first.
-      with contextlib.suppress(tf.errors.OpError, OSError):
-        self._checkpoint.sync()
+    self._checkpoint.sync()
+    show = sys.unraisablehook
+    sys.unraisablehook = lambda one: (
+        isinstance(one.exc_value, tf.errors.OpError) or show(one))
 
   def _start_writing(self, step):
     try:

@@ -2,6 +2,8 @@
 import errno
 import os
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -167,6 +169,29 @@ def test_a_save_that_fails_says_what_is_safe(tmp_path):
     checkpoints.save(2)
     checkpoints.wait()
   assert checkpoint.steps_in(moved) == [1]
+
+
+def test_a_save_that_fails_at_exit_leaves_no_stack(tmp_path):
+  script = """if True:
+      import pathlib
+      import sys
+      import tensorflow as tf
+      from resnet import checkpoint
+      folder = pathlib.Path(sys.argv[1])
+      checkpoints = checkpoint.Checkpoints(folder, {'a': tf.Variable(1.0)})
+      checkpoints.save(1)
+      checkpoints.wait()
+      folder.rename(folder.with_name('moved'))
+      folder.write_text('a file where the folder was')
+      checkpoints.save(2)
+      """
+  folder = tmp_path / 'checkpoints'
+  folder.mkdir()
+  done = subprocess.run(
+      [sys.executable, '-c', script, folder], capture_output=True, text=True,
+      check=False, env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'})
+  assert done.returncode == 0 and folder.is_file()
+  assert 'Traceback' not in done.stderr and 'Error' not in done.stderr
 
 
 @pytest.mark.parametrize('damage', [
