@@ -208,6 +208,7 @@ def test_a_save_whose_index_is_unfinished_replaces_no_other(tmp_path, damage):
   def sync_and_damage():
     sync()
     damage(tmp_path / 'ckpt-2.index')
+    checkpoints._checkpoint.sync = sync
     checkpoints._checkpoint.write = write  # What went wrong before.
 
   checkpoints._checkpoint.sync = sync_and_damage
