@@ -22,6 +22,19 @@ def seed():
   keras.utils.set_random_seed(0)
 
 
+class _Clock:
+  """A clock that the test sets."""
+  now = 1000.0
+
+  def __call__(self):
+    return self.now
+
+
+@pytest.fixture
+def clock():
+  return _Clock()
+
+
 @pytest.fixture(scope='session')
 def test_data_dir():
   """The folder of prepared TFDS data sets that RESNET_TEST_DATA_DIR names."""

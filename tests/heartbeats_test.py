@@ -6,13 +6,6 @@ import time
 from resnet import heartbeats
 
 
-class _Clock:
-  now = 1000.0
-
-  def __call__(self):
-    return self.now
-
-
 def _beats(tmp_path, rank, clock, stall_secs=30):
   stream = (tmp_path / f'err{rank}').open('w')
   (tmp_path / 'workers').mkdir(exist_ok=True)
@@ -21,8 +14,7 @@ def _beats(tmp_path, rank, clock, stall_secs=30):
   return beat, lambda: (tmp_path / f'err{rank}').read_text()
 
 
-def test_the_file_tells_what_was_begun_and_when(tmp_path):
-  clock = _Clock()
+def test_the_file_tells_what_was_begun_and_when(tmp_path, clock):
   beat, _ = _beats(tmp_path, 3, clock)
   beat.note('training', 17)
   clock.now += 5
@@ -33,8 +25,8 @@ def test_the_file_tells_what_was_begun_and_when(tmp_path):
       'step': 17, 'time': 1000.0}
 
 
-def test_the_worker_that_stopped_first_is_named_with_the_stacks(tmp_path):
-  clock = _Clock()
+def test_the_worker_that_stopped_first_is_named_with_the_stacks(
+    tmp_path, clock):
   slow, _ = _beats(tmp_path, 1, clock)
   slow.note('evaluation', 16)
   slow.beat()
@@ -60,16 +52,14 @@ def test_the_worker_that_stopped_first_is_named_with_the_stacks(tmp_path):
   assert said().count('Nothing new for 31 s') == 2
 
 
-def test_zero_means_never(tmp_path):
-  clock = _Clock()
+def test_zero_means_never(tmp_path, clock):
   beat, said = _beats(tmp_path, 0, clock, stall_secs=0)
   clock.now += 1e6
   beat.beat()
   assert said() == ''
 
 
-def test_torn_and_foreign_files_are_left_out(tmp_path):
-  clock = _Clock()
+def test_torn_and_foreign_files_are_left_out(tmp_path, clock):
   for rank in (10, 2):
     _beats(tmp_path, rank, clock)[0].beat()
   (tmp_path / 'workers' / '5.json').write_text('{"rank": 5, ')

@@ -4,19 +4,6 @@ import pytest
 from resnet import stopwatch
 
 
-class _Clock:
-  """A clock that the test sets."""
-  now = 1000.0
-
-  def __call__(self):
-    return self.now
-
-
-@pytest.fixture
-def clock():
-  return _Clock()
-
-
 @pytest.fixture
 def watch(clock):
   return stopwatch.Stopwatch(clock)

@@ -92,13 +92,18 @@ def marked(monkeypatch):
   mark = uuid.uuid4().hex
   monkeypatch.setenv('RESNET_TEST_MARK', mark)
   yield lambda: _with_mark(mark)
-  end = time.monotonic() + 5
-  while _with_mark(mark) and time.monotonic() < end:
-    time.sleep(0.02)
-  strays = _with_mark(mark)
+  strays = left(lambda: _with_mark(mark))
   for process in strays:
     os.kill(process, signal.SIGKILL)
   assert not strays
+
+
+def left(running, secs=5):
+  """What of that which runs is still there some seconds later."""
+  end = time.monotonic() + secs
+  while running() and time.monotonic() < end:
+    time.sleep(0.02)
+  return running()
 
 
 def _with_mark(mark):

@@ -8,19 +8,6 @@ from tensorboard.util import tensor_util
 from resnet import summaries
 
 
-class _Clock:
-  """A clock that the test sets."""
-  now = 1000.0
-
-  def __call__(self):
-    return self.now
-
-
-@pytest.fixture
-def clock():
-  return _Clock()
-
-
 def _open(workdir, clock, first_step=0):
   clock.now += 100
   return summaries.Summaries(workdir, first_step, clock)
