@@ -1,18 +1,14 @@
 """Where the other workers are, and waiting until they can be reached.
 
   check_port(cluster)
-  with announced(cluster):
-    wait_for_names(cluster, 600)
+  left_secs = wait_for_names(cluster, 600)
 """
-import contextlib
 import socket
-import sys
-import threading
 import time
 
 from configs.errors import UserError
+from resnet import waiting
 
-_ANNOUNCE_SECS = 10.0
 _POLL_SECS = 1.0  # Every worker asks the same name service.
 
 
@@ -65,7 +61,7 @@ def wait_for_names(cluster, secs):
     if time.monotonic() >= end:
       raise LostPeer(
           f'The workers did not come together in {secs} s: no host was found '
-          f'for {named(unresolved, cluster.addresses)} '
+          f'for {waiting.named(unresolved, cluster.addresses)} '
           f'({next(iter(unresolved.values())).strerror}).')
     time.sleep(_POLL_SECS)
     unresolved = _unresolved(cluster.addresses, unresolved)
@@ -82,46 +78,3 @@ def _unresolved(addresses, workers):
     except OSError as error:
       errors[worker] = error
   return errors
-
-
-@contextlib.contextmanager
-def announced(cluster):
-  """Says every few seconds who is still waited for."""
-  done = threading.Event()
-
-  def announce():
-    started = time.monotonic()
-    while not done.wait(_ANNOUNCE_SECS):
-      missing = silent(cluster.addresses, cluster.rank)
-      waited = time.monotonic() - started
-      if missing:
-        print(f'waiting for {named(missing, cluster.addresses)} '
-              f'({waited:.0f} s)', file=sys.stderr, flush=True)
-
-  thread = threading.Thread(target=announce, daemon=True)
-  thread.start()
-  try:
-    yield
-  finally:
-    done.set()
-
-
-def silent(addresses, rank):
-  """The workers other than `rank` that nobody can connect to: a list."""
-  return [worker for worker, address in enumerate(addresses)
-          if worker != rank and not _listens(address)]
-
-
-def named(workers, addresses):
-  """The workers with their addresses, for a sentence."""
-  return ', '.join(f'worker {worker} at {addresses[worker]}'
-                   for worker in workers)
-
-
-def _listens(address):
-  host, _, port = address.rpartition(':')
-  try:
-    socket.create_connection((host.strip('[]'), int(port)), timeout=2).close()
-  except OSError:
-    return False
-  return True

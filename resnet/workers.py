@@ -23,10 +23,12 @@ from tensorflow.python.eager import context
 from configs import command_line
 from configs.errors import UserError
 from resnet import peers
+from resnet import waiting
 from resnet.peers import LostPeer
 
 COLLECTIVES = ('auto', 'ring', 'nccl')
 _JOB = 'worker'
+_SAID_EVERY_SECS = 10.0
 _BARRIER_SECS = 60.0  # For a chief that is still writing a checkpoint.
 
 
@@ -63,7 +65,7 @@ def join(cluster, settings, virtual_devices=0):
     LostPeer: somebody did not come in time.
   """
   peers.check_port(cluster)
-  with peers.announced(cluster):
+  with waiting.process(cluster.rank, cluster.addresses, _SAID_EVERY_SECS):
     left_secs = peers.wait_for_names(cluster, settings.start_secs)
     strategy = _register(cluster, settings, left_secs, virtual_devices)
   # All workers have the same number of batches. Asking each time who has one
@@ -264,8 +266,8 @@ def _use_virtual_devices(replicas):
 
 
 def _not_joined(cluster, settings, error):
-  missing = peers.silent(cluster.addresses, cluster.rank)
-  who = (peers.named(missing, cluster.addresses)
+  missing = waiting.silent(cluster.addresses, cluster.rank)
+  who = (waiting.named(missing, cluster.addresses)
          or 'some of them came too late')
   return LostPeer(
       f'The workers did not come together in {settings.start_secs} s: {who} '
@@ -280,10 +282,10 @@ def _lost_sentence(strategy, error):
   own = rank(strategy)
   # Whoever hangs still listens, and those that have noticed do not.
   lost = (_tasks('(?=: The following tasks are unhealthy)', error, own)
-          or peers.silent(addresses, own) or _tasks('', error, own))
+          or waiting.silent(addresses, own) or _tasks('', error, own))
   if not lost and own and 'CoordinationService' in error.message:
     lost = [0]  # It is the leader of that service.
-  names = peers.named(lost, addresses) or 'another worker'
+  names = waiting.named(lost, addresses) or 'another worker'
   cause = re.search('[^\n]*(?:aborted by|unhealthy|imed out)[^\n]*',
                     error.message)
   cause = cause[0].strip()[:150] if cause else _first_line(error)

@@ -23,7 +23,7 @@ _FLAGS = (
     '--config.schedule.warmup_epochs=0.05', '--config.eval_batch=100',
     '--log_positions', '--log_every_steps=5', '--eval_every_steps=40',
     '--save_every_steps=9', '--save_every_secs=0',
-    '--heartbeat_secs=3', '--start_secs=60')
+    '--heartbeat_secs=3', '--start_secs=30')
 _LAUNCH_FLAGS = ('--max_restarts=1000', '--grace_seconds=10')
 _TIMES = ('time', 'images_per_second', 'step_milliseconds',
           'input_wait_fraction')
@@ -199,5 +199,5 @@ class Run:
       time.sleep(0.05)
 
   def clear(self):
-    """Deletes the run folder; logs are kept."""
-    shutil.rmtree(self.workdir)
+    """Deletes the run folder, if there is one; logs are kept."""
+    shutil.rmtree(self.workdir, ignore_errors=True)

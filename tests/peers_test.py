@@ -1,6 +1,5 @@
 """Waiting for workers whose names resolve late, or never."""
 import socket
-import threading
 
 import pytest
 
@@ -80,20 +79,3 @@ def test_names_that_never_come_are_a_lost_peer(monkeypatch):
 def test_names_that_are_wrong_are_an_error_at_once(monkeypatch):
   with pytest.raises(UserError, match='worker 1, b:2223, cannot be resolved'):
     _wait(monkeypatch, {'a': 0, 'b': 1, 'c': 1}, 600, late=False)
-
-
-def test_who_is_missing_is_announced(monkeypatch, capsys):
-  twice, said = threading.Event(), []
-
-  def listens(address):
-    if said.count(address) == 1:
-      twice.set()
-    said.append(address)
-    return address == 'b:1'
-
-  monkeypatch.setattr(peers, '_ANNOUNCE_SECS', 0.01)
-  monkeypatch.setattr(peers, '_listens', listens)
-  with peers.announced(Cluster(('a:1', 'b:1', 'c:1'), 0)):
-    assert twice.wait(60)
-  assert capsys.readouterr().err.startswith('waiting for worker 2 at c:1 (0 s)')
-  assert 'a:1' not in said  # This worker itself.
