@@ -1,27 +1,10 @@
 """TCP connections between ranks, none of which waits without end."""
 import asyncio
 import concurrent.futures
-import errno
 import socket
 import threading
 
-
-def split(address):
-  """(host, port) of 'host:port'."""
-  host, _, port = address.rpartition(':')
-  return host.strip('[]'), int(port)
-
-
-def listener(port):
-  """A socket that listens on a port, by IPv6 as well where there is any."""
-  if socket.has_dualstack_ipv6():
-    try:
-      return socket.create_server(
-          ('', port), family=socket.AF_INET6, dualstack_ipv6=True)
-    except OSError as error:
-      if error.errno == errno.EADDRINUSE:
-        raise
-  return socket.create_server(('', port))
+from launch import addresses
 
 
 async def _resolve(host, port):
@@ -50,7 +33,7 @@ async def connect(address, longest_line):
     OSError: its host cannot be resolved, or no IP address of it be reached.
     UnicodeError: the host is no name that could be resolved.
   """
-  *places, (last, port) = await _resolve(*split(address))
+  *places, (last, port) = await _resolve(*addresses.split(address))
   for host, _ in places:
     try:
       return await asyncio.open_connection(host, port, limit=longest_line)

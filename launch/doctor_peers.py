@@ -22,6 +22,7 @@ import platform
 import secrets
 import time
 
+from launch import addresses
 from launch import doctor_connections as connections
 from launch import doctor_reports as reports
 from launch.doctor_reports import Message
@@ -71,10 +72,10 @@ class Peers:
     A port that cannot be opened becomes a problem of the own report: the others
     are to hear of it.
     """
-    _, port = connections.split(self._addresses[self._rank])
+    _, port = addresses.split(self._addresses[self._rank])
     try:
       self._server = await asyncio.start_server(
-          self._answer, sock=connections.listener(port), limit=reports.LONGEST)
+          self._answer, sock=addresses.listener(port), limit=reports.LONGEST)
     except OSError as error:
       # The words of Python's own besides would name no address that is known.
       self.add_problem(

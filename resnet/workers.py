@@ -23,12 +23,11 @@ from tensorflow.python.eager import context
 from configs import command_line
 from configs.errors import UserError
 from resnet import peers
-from resnet import waiting
 from resnet.peers import LostPeer
 
 COLLECTIVES = ('auto', 'ring', 'nccl')
 _JOB = 'worker'
-_SAID_EVERY_SECS = 10.0
+_REGISTER_SECS = 60.0  # From when all are there, with many GPUs each.
 _BARRIER_SECS = 60.0  # For a chief that is still writing a checkpoint.
 
 
@@ -64,10 +63,9 @@ def join(cluster, settings, virtual_devices=0):
     UserError: an address cannot be resolved, or its port be opened.
     LostPeer: somebody did not come in time.
   """
-  peers.check_port(cluster)
-  with waiting.process(cluster.rank, cluster.addresses, _SAID_EVERY_SECS):
-    left_secs = peers.wait_for_names(cluster, settings.start_secs)
-    strategy = _register(cluster, settings, left_secs, virtual_devices)
+  left_secs = peers.wait_for_all(cluster, settings.start_secs)
+  strategy = _register(cluster, settings, min(left_secs, _REGISTER_SECS),
+                       virtual_devices)
   # All workers have the same number of batches. Asking each time who has one
   # left would be a collective more a step, and lose the batches' static shape.
   strategy.extended.experimental_enable_get_next_as_optional = False
@@ -266,8 +264,8 @@ def _use_virtual_devices(replicas):
 
 
 def _not_joined(cluster, settings, error):
-  missing = waiting.silent(cluster.addresses, cluster.rank)
-  who = (waiting.named(missing, cluster.addresses)
+  missing = peers.silent(cluster.addresses, cluster.rank)
+  who = (peers.named(missing, cluster.addresses)
          or 'some of them came too late')
   return LostPeer(
       f'The workers did not come together in {settings.start_secs} s: {who} '
@@ -282,10 +280,10 @@ def _lost_sentence(strategy, error):
   own = rank(strategy)
   # Whoever hangs still listens, and those that have noticed do not.
   lost = (_tasks('(?=: The following tasks are unhealthy)', error, own)
-          or waiting.silent(addresses, own) or _tasks('', error, own))
+          or peers.silent(addresses, own) or _tasks('', error, own))
   if not lost and own and 'CoordinationService' in error.message:
     lost = [0]  # It is the leader of that service.
-  names = waiting.named(lost, addresses) or 'another worker'
+  names = peers.named(lost, addresses) or 'another worker'
   cause = re.search('[^\n]*(?:aborted by|unhealthy|imed out)[^\n]*',
                     error.message)
   cause = cause[0].strip()[:150] if cause else _first_line(error)

@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from launch import addresses
 from launch import doctor_connections as connections
 from launch import doctor_peers as peers
 from launch import doctor_reports as reports
@@ -229,7 +230,7 @@ def test_another_list_is_not_forgotten_when_its_worker_has_left():
 def test_a_port_in_use_by_ipv6_alone():
   with socket.create_server(('::1', 0), family=socket.AF_INET6) as taken:
     with pytest.raises(OSError):
-      connections.listener(taken.getsockname()[1])
+      addresses.listener(taken.getsockname()[1])
 
 
 def test_each_address_of_a_host_is_tried(monkeypatch):

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from resnet import checkpoint
 from resnet import heartbeats
+from resnet import peers
 from resnet import run_folder
 from resnet import trainer
 from resnet import workers
@@ -320,6 +321,21 @@ def test_a_worker_that_never_comes_is_named(tmp_path):
   assert chief.code == 143
   assert (f'The workers did not come together in 2 s: worker 1 at '
           f'127.0.0.1:{ports[1]} (never came)') in chief.err
+
+
+@pytest.mark.parametrize('number, code', [
+    (signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_worker_that_waits_for_others(tmp_path, number, code):
+  ports = _free_ports(2)
+  process, folder = _start(ports, 0, tmp_path / 'run')
+  deadline = time.monotonic() + 60
+  while (peers.silent([f'127.0.0.1:{ports[0]}'], 1)
+         and time.monotonic() < deadline):
+    time.sleep(0.05)
+  os.kill(process.pid, number)
+  result = processes.finish(process, folder)
+  assert time.monotonic() < deadline  # Which the other is waited for as well.
+  assert (result.code, result.err) == (code, '')
 
 
 def _die_before_the_run_is_marked(done):
