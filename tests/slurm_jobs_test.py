@@ -7,6 +7,7 @@ import collections
 import json
 import os
 import pathlib
+import re
 import sys
 import time
 from typing import NamedTuple
@@ -292,7 +293,9 @@ def test_a_crash_loop_stops_at_the_budget(slurm, jobs):
 def test_a_worker_that_hangs_when_others_ended_is_a_failure(slurm, jobs):
   job = jobs['hung worker']
   slurm.end(job, 'FAILED')
-  assert 'as 0 restarts are used up: worker 1 had to be killed' in job.log
+  # The shell around it may live long enough to note how it ended.
+  assert re.search('as 0 restarts are used up: worker 1 (had to be killed|'
+                   'ended with exit code 137)\n', job.log)
 
 
 def test_starts_that_only_ask_for_another_stop(slurm, jobs):

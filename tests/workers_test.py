@@ -152,8 +152,10 @@ def _stop_forever_at(step, folder, done):
 def test_a_worker_that_hangs_is_named(tmp_path):
   hang = functools.partial(_stop_forever_at, 5, tmp_path)
   ports = _free_ports(2)
+  # Stalls are looked for each second, long before a worker counts as lost.
   started = [_start(ports, rank, tmp_path / 'run', '--stall_seconds=1',
-                    between_calls=hang if rank else None) for rank in range(2)]
+                    '--heartbeat_secs=8', between_calls=hang if rank else None)
+             for rank in range(2)]
   chief = processes.finish(*started[0])
   os.kill(int((tmp_path / 'pid').read_text()), signal.SIGKILL)
   processes.finish(*started[1])
