@@ -279,8 +279,10 @@ def _lost_sentence(strategy, error):
   addresses = strategy.cluster_resolver.cluster_spec().job_tasks(_JOB)
   own = rank(strategy)
   # Whoever hangs still listens, and those that have noticed do not.
-  lost = (_tasks('(?=: The following tasks are unhealthy)', error, own)
-          or peers.silent(addresses, own) or _tasks('', error, own))
+  lost = _tasks('(?=: The following tasks are unhealthy)', error, own)
+  if not lost and own and 'aborted by: Deadline Exceeded' in error.message:
+    lost = [0]  # It has not answered a sign of life.
+  lost = lost or peers.silent(addresses, own) or _tasks('', error, own)
   if not lost and own and 'CoordinationService' in error.message:
     lost = [0]  # It is the leader of that service.
   names = peers.named(lost, addresses) or 'another worker'

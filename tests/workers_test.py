@@ -189,6 +189,9 @@ _GONE = ('Collective ops is aborted by: failed to connect to all addresses\n'
          '/job:worker/replica:0/task:2 ...')
 
 
+_NO_ANSWER = 'Collective ops is aborted by: Deadline Exceeded'
+
+
 @pytest.mark.parametrize('message, listening, lost', [
     (_HANGS, (0, 1, 2), 'worker 2 at {2} ('),
     (f'{_HANGS} from remote target /job:worker/replica:0/task:0', (1, 2),
@@ -198,6 +201,8 @@ _GONE = ('Collective ops is aborted by: failed to connect to all addresses\n'
     (_GONE, (0, 1, 2), 'worker 2 at {2} ('),  # It was started again.
     ('RPC: /tensorflow.CoordinationService/Heartbeat', (0, 1, 2),
      'worker 0 at {0} ('),
+    (_NO_ANSWER, (0, 1, 2), 'worker 0 at {0} ('),
+    (_NO_ANSWER, (0, 1), 'worker 0 at {0} ('),  # Worker 2 has noticed before.
     ('?', (0, 1, 2), 'another worker ('),
 ])
 def test_who_is_lost(message, listening, lost):
