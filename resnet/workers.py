@@ -192,15 +192,15 @@ def run(make_strategy, main):
     print(f'error: {error}', file=sys.stderr)
     if isinstance(error, Disagreement):
       # The others may not have it yet, and would only see that this one left.
-      _wait_for_all()
+      _leave_barrier()
     _leave(command_line.PERMANENT)
   if count(strategy) > 1:
-    _wait_for_all()
+    _leave_barrier()
     _leave(code)
   return code
 
 
-def _wait_for_all():
+def _leave_barrier():
   """Until all want to leave, or one has been waited for too long."""
   with contextlib.suppress(Exception):  # Whoever is late has left already.
     context.context().wait_at_barrier('leave', int(1000 * _BARRIER_SECS))
@@ -250,7 +250,7 @@ def _register(cluster, settings, left_secs, virtual_devices):
   try:
     return tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
   except tf.errors.OpError as error:
-    raise _not_joined(cluster, settings, error) from error
+    raise _not_joined(cluster, left_secs, error) from error
 
 
 def _use_virtual_devices(replicas):
@@ -263,18 +263,19 @@ def _use_virtual_devices(replicas):
       tuple(f'{worker_device}/device:CPU:{i}' for i in range(replicas)), 'CPU')
 
 
-def _not_joined(cluster, settings, error):
+def _not_joined(cluster, secs, error):
   missing = peers.silent(cluster.addresses, cluster.rank)
   who = (peers.named(missing, cluster.addresses)
-         or 'some of them came too late')
+         or 'some of them were too slow')
   return LostPeer(
-      f'The workers did not come together in {settings.start_secs} s: {who} '
-      f'({"never came" if missing else _first_line(error)}).')
+      f'The workers were all there and did not join in {secs:.0f} s: {who} '
+      f'({"left again" if missing else _first_line(error)}).')
 
 
 def _lost_sentence(strategy, error):
-  """Names the workers that hang; else those that do not listen, be it that they
-  have left because of the one that is lost; else all that an error speaks of.
+  """Names the workers that hang, the chief as well; else those that do not
+  listen, be it that they have left because of the one that is lost; else all
+  that an error speaks of.
   """
   addresses = strategy.cluster_resolver.cluster_spec().job_tasks(_JOB)
   own = rank(strategy)
