@@ -11,7 +11,7 @@ import difflib
 import math
 import typing
 
-from configs.errors import UserError
+from configs.process.errors import UserError
 
 
 def one_of(default, *others):

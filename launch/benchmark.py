@@ -21,9 +21,9 @@ import tempfile
 
 from absl import flags
 
-from configs import command_line
-from configs.errors import UserError
-from launch import environment
+from configs.process import command_line
+from configs.process.errors import UserError
+from launch.local import worker_environment
 from launch import trainer_command
 
 _WAYS = ('alone', 'apart', 'together')
@@ -78,9 +78,9 @@ def _measure(way, cores, worker_batch, steps, trainer_flags):
     cores = cores[:1]
   together = way == 'together'
   global_batch = worker_batch * (len(cores) if together else 1)
-  environ = os.environ | dict.fromkeys(environment.THREADS, '1')
-  environments = environment.of_workers(
-      environment.free_ports(len(cores)), 0, [], environ)
+  environ = os.environ | dict.fromkeys(worker_environment.THREADS, '1')
+  environments = worker_environment.of_workers(
+      worker_environment.free_ports(len(cores)), 0, [], environ)
   with tempfile.TemporaryDirectory() as folder:
     # Workers that are together have one run folder.
     workdirs = [pathlib.Path(folder, f'{0 if together else rank}')

@@ -5,8 +5,8 @@ import re
 
 from absl import flags
 
-from configs import command_line
-from configs.errors import UserError
+from configs.process import command_line
+from configs.process.errors import UserError
 
 MODULE = 'resnet.train'
 _STRATEGY = '--strategy=multi_worker_mirrored'

@@ -1,6 +1,6 @@
 """From disk to a batch: sources, order, augmentation. Knows no model."""
-from configs import host_memory
-from configs import quiet
+from configs.process import host_memory
+from configs.process import quiet
 
 host_memory.keep_freed()  # Before TensorFlow has threads.
 with quiet.tensorflow_import():

@@ -16,12 +16,12 @@ import time
 from absl import flags
 import tensorflow as tf
 
-from configs import command_line
-from configs import recipes
-from pipelines import augment
+from configs.process import command_line
+from configs import loading
+from pipelines import augmentation
 from pipelines import batches
 from pipelines import on_disk
-from pipelines import prepared
+from pipelines import tfds_directory
 from pipelines import reading_flags
 from pipelines import records
 from pipelines import sources
@@ -44,7 +44,7 @@ def parse(argv):
   flags.DEFINE_integer('repeat_data', 0, 'Measure memory instead, over one '
                        'epoch of the pictures on disk so many times over; 0: '
                        'speed.', lower_bound=0)
-  return recipes.parse(argv)
+  return loading.parse(argv)
 
 
 def main(parsed):
@@ -128,7 +128,7 @@ def _print_memory(config, source, times):
 
 def _ours(config, source):
   """An endless stream of training batches, augmented as in training."""
-  crop_and_flip = tf.function(lambda batch: augment.crop_and_flip(
+  crop_and_flip = tf.function(lambda batch: augmentation.crop_and_flip(
       batch['image'], batch['position'], seed=config.seed,
       padding=config.augment.crop_padding, flip=config.augment.flip))
   stream = batches.train(
@@ -152,7 +152,7 @@ def _textbook(config, data_dir):
     source = sources.load('digits', config.data.train_split)
     images = tf.data.Dataset.from_tensor_slices(source.images)
   else:
-    builder = prepared.builder(config.data.name, data_dir)
+    builder = tfds_directory.builder(config.data.name, data_dir)
     images = builder.as_dataset(
         split=config.data.train_split, shuffle_files=True).map(
             lambda example: example['image'])

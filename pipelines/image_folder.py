@@ -26,8 +26,8 @@ from typing import NamedTuple
 import tensorflow as tf
 import tqdm
 
-from configs import command_line
-from configs.errors import UserError
+from configs.process import command_line
+from configs.process.errors import UserError
 
 _ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.gif')
 _SPLITS = {'train': 'train', 'val': 'validation', 'valid': 'validation',
@@ -126,7 +126,7 @@ def prepare(tree, name, data_dir, *, skip_bad_images):
 
   Features: image, uint8 [h, w, 3] once decoded; label; file_name, relative to
   the tree. Of a GIF, decode the first frame with expand_animations=False, as
-  pipelines/decode.py does: TFDS's own decoding fails on all frames at once.
+  pipelines/decoding.py does: TFDS's own decoding fails on all frames at once.
   Holds up to 1 GB of pictures, which is when TFDS begins to sort on disk.
 
   Args:

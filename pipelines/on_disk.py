@@ -9,8 +9,8 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from configs.errors import UserError
-from pipelines import decode
+from configs.process.errors import UserError
+from pipelines import decoding
 from pipelines import records
 
 _READS = 2  # Batches of records that are read at a time.
@@ -103,13 +103,13 @@ class OnDisk:
         break
       try:
         encoded, _ = self.fetch(tf.constant([example], tf.int64))
-        shape = decode.whole(encoded[0], self.image_shape[-1]).shape
+        shape = decoding.whole(encoded[0], self.image_shape[-1]).shape
       except tf.errors.OpError as error:
         return self._failure or UserError(
             f'{self.records.name(example)} is not a picture that can be '
             f'decoded ({error.message.partition(" [Op:")[0]}): take it out of '
             'the data set, or give --skip_bad_images to go on without it.')
-      if isinstance(self.crop, decode.Whole) and shape != self.image_shape:
+      if isinstance(self.crop, decoding.Whole) and shape != self.image_shape:
         return differing_sizes(self.records.name(example), shape,
                                self.image_shape)
     return self._failure

@@ -3,7 +3,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from configs.errors import UserError
+from configs.process.errors import UserError
 from pipelines import sources
 
 # Of pictures on disk that have to be cropped and resized, so many are measured:

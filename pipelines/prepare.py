@@ -13,8 +13,8 @@ import urllib.parse
 from absl import flags
 import tensorflow as tf
 
-from configs import command_line
-from configs.errors import UserError
+from configs.process import command_line
+from configs.process.errors import UserError
 from pipelines import image_folder
 
 # TFDS tries 10 times and takes 205 s to give up without a network. No option

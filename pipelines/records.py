@@ -22,7 +22,7 @@ from typing import NamedTuple
 import google_crc32c
 import numpy as np
 
-from configs.errors import UserError
+from configs.process.errors import UserError
 
 _HEADER = struct.Struct('<QI')
 _CRC = struct.Struct('<I')

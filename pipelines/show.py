@@ -11,12 +11,12 @@ from absl import flags
 import numpy as np
 import tensorflow as tf
 
-from configs import command_line
-from configs import recipes
-from configs.errors import UserError
-from pipelines import augment
+from configs.process import command_line
+from configs import loading
+from configs.process.errors import UserError
+from pipelines import augmentation
 from pipelines import batches
-from pipelines import decode
+from pipelines import decoding
 from pipelines import pixel_statistics
 from pipelines import reading_flags
 from pipelines import sources
@@ -33,7 +33,7 @@ def parse(argv):
                       '<recipe>.png.')
   flags.DEFINE_integer('rows', 8, 'Pictures, an even number.', lower_bound=2)
   flags.DEFINE_integer('columns', 8, 'Draws of each picture.', lower_bound=1)
-  return recipes.parse(argv)
+  return loading.parse(argv)
 
 
 def main(parsed):
@@ -77,12 +77,12 @@ def draw(config, source, rows, columns):
       seed=config.seed, global_batch=rows)
   crop = None
   if config.data.image_size:
-    crop = decode.RandomCrop(
+    crop = decoding.RandomCrop(
         source.image_shape, config.seed, config.augment.smallest_crop)
   cells = [_images(source, examples, 0, None)]
   for column in range(columns):
     position = tf.range(rows, dtype=tf.int64) + column * rows
-    images, _ = augment.apply(
+    images, _ = augmentation.apply(
         _images(source, examples, column * rows, crop), tf.zeros([rows, 2]),
         position, mean, seed=config.seed, config=config.augment)
     cells.append(tf.cast(tf.round(tf.cast(images, tf.float32)), tf.uint8))

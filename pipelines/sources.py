@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from configs import cache_folder
-from configs import command_line
-from configs.errors import UserError
-from pipelines import decode
+from configs.process import cache_folder
+from configs.process import command_line
+from configs.process.errors import UserError
+from pipelines import decoding
 from pipelines import on_disk
-from pipelines import prepared
+from pipelines import tfds_directory
 from pipelines import records
 
 _DIGITS = pathlib.Path(__file__).parent / 'digits.npz'
@@ -84,7 +84,7 @@ def load(name, split, reading=Reading(), image_size=0):
   """
   if name == 'digits':
     return _load_digits(split, image_size)
-  found = prepared.builder(name, reading.data_dir)
+  found = tfds_directory.builder(name, reading.data_dir)
   source = _open(found, name, split, reading, image_size)
   decoded = source.size * np.prod(source.image_shape, dtype=np.int64)
   if image_size or decoded > reading.memory_gib * 2**30:
@@ -158,11 +158,11 @@ def _open(found, name, split, reading, image_size):
   channels = channels or 3
   source = on_disk.OnDisk(
       records.Records(
-          prepared.spans(found, name, split),
-          remedy=prepared.remedy(found, name), check_crc=reading.check_crc,
+          tfds_directory.spans(found, name, split),
+          remedy=tfds_directory.remedy(found, name), check_crc=reading.check_crc,
           cache_folder=cache_folder.make('records')),
       features['label'].num_classes,
-      decode.CenterCrop((image_size, image_size, channels)),
+      decoding.CenterCrop((image_size, image_size, channels)),
       skip_bad_images=reading.skip_bad_images)
   first = range(min(_LOOK_AT, source.size))
   try:
@@ -176,7 +176,7 @@ def _open(found, name, split, reading, image_size):
   if not image_size:
     if not (height and width):
       height, width = _common_size(source, encoded)
-    source.crop = decode.Whole((height, width, channels))
+    source.crop = decoding.Whole((height, width, channels))
   return source
 
 
@@ -186,7 +186,7 @@ def _common_size(source, encoded):
   shapes = {}
   for example, picture in enumerate(encoded):
     try:
-      shape = decode.whole(picture, source.image_shape[-1]).shape
+      shape = decoding.whole(picture, source.image_shape[-1]).shape
     except tf.errors.OpError:
       continue
     if shapes and shape not in shapes.values():

@@ -9,9 +9,9 @@ import os
 
 import tensorflow as tf
 
-from pipelines import augment
+from pipelines import augmentation
 from pipelines import batches
-from pipelines import decode
+from pipelines import decoding
 
 _FEATURES = {'image': tf.io.FixedLenFeature([], tf.string)}
 _IN_MEMORY = 256  # Pictures of the ceiling.
@@ -27,14 +27,14 @@ def streams(config, source):
   Returns:
     {stage: -> iterator}.
   """
-  crop = decode.RandomCrop(
+  crop = decoding.RandomCrop(
       source.image_shape, config.seed, config.augment.smallest_crop)
   cores = len(os.sched_getaffinity(0))
   arguments = dict(seed=config.seed, global_batch=config.global_batch,
                    first_step=0, last_step=2**40)
   records = lambda: _records(source, arguments)
   pictures = lambda: records().unbatch()
-  decoded = lambda encoded: tf.shape(decode.whole(encoded, 3))
+  decoded = lambda encoded: tf.shape(decoding.whole(encoded, 3))
   ours = lambda: batches.train(source, crop=crop, **arguments)
   group = lambda stream: iter(
       stream.batch(config.global_batch, drop_remainder=True).prefetch(2))
@@ -93,7 +93,7 @@ def _augmenter(config):
   @tf.function
   def augmented(batch):
     targets = tf.one_hot(batch['label'], 1000)
-    return augment.apply(batch['image'], targets, batch['position'], mean,
+    return augmentation.apply(batch['image'], targets, batch['position'], mean,
                          seed=config.seed, config=config.augment)[0]
 
   return augmented

@@ -1,7 +1,7 @@
 """The model, the update on the devices, the training loop, and the binaries."""
-from configs import host_memory
-from configs import quiet
-from configs import xla_cache
+from configs.process import host_memory
+from configs.process import quiet
+from configs.process import xla_cache
 
 host_memory.keep_freed()  # Before TensorFlow has threads.
 xla_cache.use()

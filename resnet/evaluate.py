@@ -6,16 +6,16 @@ import pathlib
 
 from absl import flags
 
-from configs import command_line
-from configs.errors import UserError
+from configs.process import command_line
+from configs.process.errors import UserError
 from pipelines import reading_flags
 from pipelines import sources
-from resnet import checkpoint
+from resnet.run import checkpoint
 from resnet import execution_flags
 from resnet import network
-from resnet import report
-from resnet import run_folder
-from resnet import summaries
+from resnet.run import report
+from resnet.run import run_folder
+from resnet.run import summaries
 from resnet import trainer
 
 

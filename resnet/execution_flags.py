@@ -2,10 +2,10 @@
 from absl import flags
 import tensorflow as tf
 
-from configs.errors import UserError
-from launch import cluster_flags
-from resnet import strategy
-from resnet import workers
+from configs.process.errors import UserError
+from launch.cluster import cluster_flags
+from resnet.distribution import strategy
+from resnet.distribution import workers
 
 _DEFAULTS = workers.Settings()
 

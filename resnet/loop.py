@@ -12,21 +12,21 @@ import time
 from typing import NamedTuple
 
 from configs import schema
-from configs.command_line import DONE, START_AGAIN
-from configs.errors import UserError
+from configs.process.command_line import DONE, START_AGAIN
+from configs.process.errors import UserError
 from pipelines import sources
-from resnet import checkpoint
-from resnet import heartbeats
+from resnet.run import checkpoint
+from resnet.distribution import heartbeats
 from resnet import network
 from resnet import plan
-from resnet import progress
-from resnet import report
-from resnet import run_folder
+from resnet.run import progress
+from resnet.run import report
+from resnet.run import run_folder
 from resnet import state as state_lib
-from resnet import stopwatch
-from resnet import summaries
+from resnet.run import stopwatch
+from resnet.run import summaries
 from resnet import trainer
-from resnet import workers
+from resnet.distribution import workers
 
 
 class Options(NamedTuple):

@@ -3,12 +3,12 @@ import dataclasses
 
 import keras
 
-from configs.errors import UserError
+from configs.process.errors import UserError
 from pipelines import pixel_statistics
 from pipelines import salts
 from pipelines import threefry
-from resnet import classics
-from resnet import model as resnet_model
+from resnet.models import classics
+from resnet.models import resnet as resnet_model
 from resnet import state as state_lib
 
 _DTYPES = {'float32': 'float32', 'bfloat16': 'mixed_bfloat16',

@@ -9,15 +9,15 @@ import time
 
 from absl import flags
 
-from configs import command_line
+from configs.process import command_line
 from resnet import execution_flags
 from resnet import loop
-from resnet import report
-from resnet import run_folder
-from resnet import stop_signals
-from resnet import strategy as strategy_lib
+from resnet.run import report
+from resnet.run import run_folder
+from resnet.distribution import stop_signals
+from resnet.distribution import strategy as strategy_lib
 from resnet import training_flags
-from resnet import workers
+from resnet.distribution import workers
 
 parse = training_flags.parse
 

@@ -10,16 +10,16 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from configs import host_memory
-from configs.errors import UserError
-from pipelines import augment
+from configs.process import host_memory
+from configs.process.errors import UserError
+from pipelines import augmentation
 from pipelines import batches
-from pipelines import decode
+from pipelines import decoding
 from pipelines import order
 from resnet import plan
 from resnet import schedules
 from resnet import steps
-from resnet import strategy as strategy_lib
+from resnet.distribution import strategy as strategy_lib
 
 
 _iterators = {}  # {use: the last one}; see _iterate.
@@ -118,7 +118,7 @@ class Train:
     if config.data.image_size:
       sizes = config.augment.sizes or (config.data.image_size,)
       size, self._stream_end = plan.phase(step, sizes, self._total_steps)
-      crop = decode.RandomCrop(
+      crop = decoding.RandomCrop(
           (size, size, self._source.image_shape[-1]), config.seed,
           config.augment.smallest_crop)
     self._iterator = _iterate('train', _distribute(
@@ -143,7 +143,7 @@ class Train:
         forward_backward=compiled(functools.partial(
             steps.forward_backward, model=model,
             augment=augment_images,
-            standardize=augment.standardize,
+            standardize=augmentation.standardize,
             label_smoothing=config.label_smoothing,
             global_batch=config.global_batch)),
         update=compiled(functools.partial(
@@ -186,7 +186,7 @@ class Evaluate:
     self._run = _make_eval_run(strategy, functools.partial(
         steps.replica_eval_step, state,
         evaluate=compiler(config, strategy, jit)(functools.partial(
-            steps.evaluate, model=model, standardize=augment.standardize))))
+            steps.evaluate, model=model, standardize=augmentation.standardize))))
 
   def __call__(self, stop_requested=lambda: None):
     """One pass; asks stop_requested between host calls.
@@ -265,7 +265,7 @@ def make_augment(config, strategy, jit):
   and for policies, which it makes three times as fast on CPUs.
   """
   function = functools.partial(
-      augment.apply, seed=config.seed, config=config.augment)
+      augmentation.apply, seed=config.seed, config=config.augment)
   if jit == 'auto' and (strategy_lib.on_gpus(strategy)
                         or config.augment.policy != 'none'):
     return _with_xla(function)

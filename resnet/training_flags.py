@@ -3,7 +3,7 @@ import pathlib
 
 from absl import flags
 
-from configs import recipes
+from configs import loading
 from pipelines import reading_flags
 from resnet import execution_flags
 from resnet import loop
@@ -45,7 +45,7 @@ def parse(argv):
   flags.DEFINE_float('stall_seconds', _DEFAULTS.stall_seconds, 'Seconds '
                      'without anything new after which the stacks of all '
                      'threads are shown; 0: never.', lower_bound=0)
-  return recipes.parse(argv)
+  return loading.parse(argv)
 
 
 def options():

@@ -19,8 +19,8 @@ import time
 
 from absl import flags
 
-from configs import command_line
-from configs.errors import UserError
+from configs.process import command_line
+from configs.process.errors import UserError
 from tests import injured_run
 from tests import injuries
 

@@ -13,7 +13,7 @@ import time
 from typing import NamedTuple
 import uuid
 
-from resnet import heartbeats
+from resnet.distribution import heartbeats
 
 _ROOT = pathlib.Path(__file__).parent.parent
 _STEPS = 240

@@ -74,7 +74,7 @@ def _child(module, argv, folder, between_calls, environment):
   if between_calls is not None:
     call_between_calls(between_calls)
   binary = __import__(module, fromlist=['main'])
-  from configs import command_line
+  from configs.process import command_line
   command_line.run(binary.main, binary.parse)
 
 

@@ -1,0 +1,109 @@
+"""Devices of this process and the tf.distribute strategy over them."""
+import tensorflow as tf
+
+from configs.process.errors import UserError
+
+MULTI_WORKER = 'multi_worker_mirrored'  # Made by workers.join.
+NAMES = ('one_device', 'mirrored', MULTI_WORKER)
+
+
+def make(name, devices=(), virtual_devices=0):
+  """A strategy over the devices asked for.
+
+  Args:
+    name: one of NAMES.
+    devices: names such as 'GPU:0', '0' (a GPU) or 'CPU:0'; none: all GPUs, or
+      the CPUs where there is no GPU (one_device: the first of them).
+    virtual_devices: splits the CPU into so many logical devices and uses
+      those; 0: leaves it whole. Before TensorFlow has touched its devices.
+
+  Raises:
+    UserError: unknown strategy, or more devices than there are.
+  """
+  if name not in NAMES:
+    raise UserError(
+        f'--strategy={name} is unknown: choose one of {", ".join(NAMES)}.')
+  if virtual_devices and devices:
+    raise UserError(
+        f'--virtual_devices={virtual_devices} and --devices='
+        f'{",".join(devices)} exclude each other: give one of them.')
+  if virtual_devices < 0:
+    raise UserError(
+        f'--virtual_devices={virtual_devices} is out of range: give 0 (off) '
+        'or more.')
+  if virtual_devices:
+    _split_cpu(virtual_devices)
+    chosen = [f'CPU:{i}' for i in range(virtual_devices)]
+  else:
+    chosen = _choose(devices)
+  if name == 'mirrored':
+    return tf.distribute.MirroredStrategy(chosen)
+  if len(chosen) > 1 and devices:
+    raise UserError(
+        f'--devices={",".join(devices)} are {len(chosen)} devices and '
+        '--strategy=one_device trains on one: give one device, or '
+        '--strategy=mirrored.')
+  return tf.distribute.OneDeviceStrategy(chosen[0])
+
+
+def replica_batch(global_batch, replicas):
+  """Images a replica and update. UserError if replicas do not divide them."""
+  if global_batch % replicas:
+    lower = global_batch - global_batch % replicas
+    allowed = ' or '.join(
+        str(b) for b in (lower, lower + replicas) if b > 0)
+    raise UserError(
+        f'config.global_batch={global_batch} cannot be shared by {replicas} '
+        f'replicas ({global_batch / replicas:.2f} images each): give a '
+        f'multiple of {replicas} such as {allowed}, or other devices.')
+  return global_batch // replicas
+
+
+def use_xla(jit, strategy, sync_batch_norm):
+  """Whether to compile: `jit` is 'true', 'false', or 'auto' (GPUs: yes).
+
+  XLA halves the speed of convolutions on CPUs, hence 'auto'.
+
+  Raises:
+    UserError: asked to compile batch norm that reduces over replicas.
+  """
+  collective = sync_batch_norm and strategy.num_replicas_in_sync > 1
+  if jit == 'true' and collective:
+    raise UserError(
+        '--jit=true cannot compile config.model.sync_batch_norm=True on '
+        f'{strategy.num_replicas_in_sync} replicas (XLA has no reduction over '
+        'replicas): give --jit=false, or sync_batch_norm=False.')
+  return jit == 'true' or (
+      jit == 'auto' and on_gpus(strategy) and not collective)
+
+
+def on_gpus(strategy):
+  """Whether every device of a strategy is a GPU."""
+  return all('GPU' in d for d in strategy.extended.worker_devices)
+
+
+def _split_cpu(count):
+  cpu = tf.config.list_physical_devices('CPU')[0]
+  tf.config.set_logical_device_configuration(
+      cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+
+
+def _choose(devices):
+  """Names as in 'GPU:0' of logical devices that exist."""
+  there = [d.name.removeprefix('/device:')
+           for d in tf.config.list_logical_devices()]
+  gpus = [name for name in there if name.startswith('GPU')]
+  if not devices:
+    return gpus or [name for name in there if name.startswith('CPU')]
+  chosen = [f'GPU:{d}' if d.isdigit() else d.upper() for d in devices]
+  missing = [name for name in chosen if name not in there]
+  if missing:
+    raise UserError(
+        f'--devices={",".join(devices)} asks for {", ".join(missing)} and '
+        f'this machine has {", ".join(there)}: choose among those, split the '
+        'CPU with --virtual_devices, or set TF_CPP_MIN_LOG_LEVEL=0 to see why '
+        'TensorFlow finds no GPU.')
+  if len(set(chosen)) < len(chosen):
+    raise UserError(
+        f'--devices={",".join(devices)} names a device twice: name each once.')
+  return chosen

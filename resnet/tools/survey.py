@@ -1,0 +1,98 @@
+"""What this machine would train with, as one line of JSON, in seconds.
+
+  python -m resnet.tools.survey --config=cifar10_resnet20 --workdir=RUN
+
+Takes the flags of `python -m resnet.train`, joins no other worker, writes
+nothing, and takes of GPUs no more memory than to see that they work. Used by
+`python -m launch.doctor`, which knows no TensorFlow.
+
+Fields: strategy, flags {name: text}, config {field: text}, global_batch,
+workdir, versions {package: text}, code (a digest), devices [kind of each], data
+{name, train, eval, digest}, and problems [sentence]; devices and data are null
+if a problem says why.
+"""
+import json
+import os
+
+from absl import flags
+import tensorflow as tf
+
+from configs.process import command_line
+from configs import schema
+from configs.process.errors import UserError
+from pipelines import reading_flags
+from pipelines import sources
+from resnet import execution_flags
+from resnet.run import run_folder
+from resnet.distribution import strategy as strategy_lib
+from resnet import training_flags
+
+# Those that all workers must agree on, besides the config.
+_SHARED_FLAGS = ('virtual_devices', 'jit', 'deterministic', 'collectives',
+                 'pack_mib')
+
+parse = training_flags.parse
+
+
+def main(parsed):
+  """Prints the line; returns the exit code."""
+  config, recipe, others = parsed
+  command_line.refuse(others)
+  os.environ.setdefault('TF_FORCE_GPU_ALLOW_GROWTH', 'true')
+  workdir = training_flags.workdir(recipe).absolute()
+  problems = []
+  devices = _ask(problems, _devices)
+  data = _ask(problems, lambda: _data(config))
+  _ask(problems, lambda: run_folder.check_usable(workdir, config))
+  print(json.dumps({
+      'strategy': flags.FLAGS.strategy,
+      'flags': {name: str(flags.FLAGS[name].value) for name in _SHARED_FLAGS},
+      'config': {path: repr(value)
+                 for path, value in schema.plain_fields(config).items()},
+      'global_batch': config.global_batch, 'workdir': os.fspath(workdir),
+      'versions': run_folder.versions(), 'code': run_folder.code_digest(),
+      'devices': devices, 'data': data, 'problems': problems}))
+  return command_line.DONE
+
+
+def _ask(problems, question):
+  """The answer; None, and a problem more, if it raises UserError."""
+  try:
+    return question()
+  except UserError as error:
+    problems.append(str(error))
+    return None
+
+
+def _devices():
+  """The kind of the device of each replica of this process."""
+  values = flags.FLAGS
+  gpus = [tf.config.experimental.get_device_details(gpu).get(
+      'device_name', 'GPU') for gpu in tf.config.list_physical_devices('GPU')]
+  if values.strategy == strategy_lib.MULTI_WORKER:
+    execution_flags.refuse_devices()
+    return ['CPU'] * values.virtual_devices or gpus or ['CPU']
+  names = execution_flags.make_strategy().extended.worker_devices
+  kinds = [name.rpartition('/device:')[2].split(':') for name in names]
+  return [gpus[int(index)] if kind == 'GPU' else kind for kind, index in kinds]
+
+
+def _data(config):
+  """Name, size and content of the data set."""
+  # Not decoded: a look at the first pictures, and all lengths, will do.
+  reading = reading_flags.get()._replace(memory_gib=0)
+  train, evaluation = (
+      sources.load(config.data.name, split, reading, config.data.image_size)
+      for split in (config.data.train_split, config.data.eval_split))
+  return {'name': config.data.name, 'train': train.size,
+          'eval': evaluation.size,
+          'digest': sources.digest(train) + sources.digest(evaluation)}
+
+
+def run():
+  """What the installed command calls."""
+  command_line.run(main, parse)
+
+
+if __name__ == '__main__':
+  run()

@@ -1,0 +1,279 @@
+"""The schema refuses what is not meant, each time in one exact sentence."""
+import dataclasses
+import json
+
+import pytest
+
+from configs import loading
+from configs import schema
+from configs.process.errors import UserError
+
+_ALLOWED = {
+    'model.name': ['resnet', 'baseline', 'lenet5', 'alexnet8', 'vgg16',
+                   'inception10'],
+    'model.family': ['cifar', 'imagenet'],
+    'model.version': ['v1', 'v1.5', 'v2'],
+    'model.block': ['basic', 'bottleneck'],
+    'model.stem': ['cifar', 'imagenet'],
+    'model.shortcut': ['B', 'A', 'none'],
+    'data.center': ['channel', 'pixel'],
+    'augment.policy': ['none', 'rand_augment', 'auto_cifar10', 'auto_imagenet'],
+    'optimizer.name': ['sgd', 'adam'],
+    'schedule.name': ['constant', 'step', 'cosine', 'polynomial'],
+    'precision': ['float32', 'bfloat16', 'float16'],
+}
+_MINIMUM_0 = [
+    'model.batch_norm_momentum', 'model.batch_norm_epsilon',
+    'augment.crop_padding', 'augment.smallest_crop', 'augment.magnitude',
+    'augment.brightness', 'augment.contrast', 'augment.saturation',
+    'augment.cutout', 'augment.erasing', 'augment.mixup', 'augment.cutmix',
+    'data.image_size', 'optimizer.momentum', 'optimizer.beta_1',
+    'optimizer.beta_2', 'optimizer.epsilon', 'optimizer.weight_decay',
+    'schedule.peak', 'schedule.end', 'schedule.warmup_epochs',
+    'schedule.drop_factor', 'schedule.power', 'label_smoothing', 'train_epochs',
+    'train_steps', 'seed']
+_MINIMUM_1 = ['model.depth', 'model.width', 'global_batch', 'eval_batch',
+              'augment.layers', 'augment.repeats']
+
+
+def _config(**changes):
+  """A valid config with fields replaced: {'model.depth': 56}."""
+  config = schema.Config(train_steps=10)
+  for path, value in changes.items():
+    group, _, name = path.rpartition('.')
+    setattr(getattr(config, group) if group else config, name, value)
+  return config
+
+
+def _refusal(**changes):
+  with pytest.raises(UserError) as error:
+    schema.check(_config(**changes))
+  return str(error.value)
+
+
+def _paths():
+  """Every field, read from the dataclasses themselves."""
+  for field in dataclasses.fields(schema.Config):
+    group = getattr(schema.Config(), field.name)
+    if dataclasses.is_dataclass(group):
+      for inner in dataclasses.fields(group):
+        yield f'{field.name}.{inner.name}'
+    else:
+      yield field.name
+
+
+@pytest.mark.parametrize('path', list(_paths()))
+def test_every_field_is_type_checked(path):
+  assert _refusal(**{path: None}).startswith(
+      f'config.{path}=None has the wrong type: give ')
+
+
+@pytest.mark.parametrize('path, value, given, wanted', [
+    ('seed', 1.0, '1.0', 'a whole number'),
+    ('seed', '1', "'1'", 'a whole number'),
+    ('seed', True, 'True', 'a whole number'),
+    ('schedule.peak', 'fast', "'fast'", 'a number'),
+    ('schedule.peak', True, 'True', 'a number'),
+    ('schedule.peak', float('nan'), 'nan', 'a number'),
+    ('train_epochs', float('inf'), 'inf', 'a number'),
+    ('model.name', 18, '18', 'a word'),
+    ('augment.flip', 1, '1', 'true or false'),
+    ('augment.flip', 'true', "'true'", 'true or false'),
+    ('schedule.drops_at', [0.5], '[0.5]',
+     'a tuple of floats such as 0.5,0.75'),
+    ('schedule.drops_at', 0.5, '0.5', 'a tuple of floats such as 0.5,0.75'),
+    ('schedule.drops_at', (0.5, 'x'), "'x'", 'a number'),
+    ('data.mean', (0.5, True), 'True', 'a number'),
+])
+def test_wrong_type(path, value, given, wanted):
+  assert _refusal(**{path: value}) == (
+      f'config.{path}={given} has the wrong type: give {wanted}.')
+
+
+@pytest.mark.parametrize('path, value', [
+    ('schedule.peak', 1), ('schedule.drops_at', (0, 0.5)),
+    ('schedule.drops_at', ()), ('data.mean', (-1, 2.5, 300))])
+def test_whole_numbers_pass_as_numbers_and_tuples_may_be_empty(path, value):
+  assert schema.check(_config(**{path: value})) is None
+
+
+@pytest.mark.parametrize('path', _ALLOWED)
+def test_words_outside_of_the_list_are_refused_with_the_list(path):
+  for word in _ALLOWED[path]:
+    assert schema.check(_config(**{path: word})) is None
+  assert _refusal(**{path: 'other'}) == (
+      f"config.{path}='other' is unknown: choose one of "
+      f'{", ".join(_ALLOWED[path])}.')
+
+
+@pytest.mark.parametrize('path', _MINIMUM_0 + _MINIMUM_1)
+def test_numbers_below_the_minimum_are_refused(path):
+  minimum = 1 if path in _MINIMUM_1 else 0
+  assert _refusal(**{path: minimum - 1}) == (
+      f'config.{path}={minimum - 1} is out of range: give at least {minimum}.')
+  other_length = {'train_epochs': 1} if path == 'train_steps' else {}
+  assert schema.check(_config(**{path: minimum}, **other_length)) is None
+
+
+def test_minimum_holds_for_each_item_of_a_tuple():
+  assert _refusal(**{'schedule.drops_at': (0.5, -0.25)}) == (
+      'config.schedule.drops_at=(0.5, -0.25) is out of range: give at least 0.')
+
+
+@pytest.mark.parametrize('path', [
+    'label_smoothing', 'optimizer.momentum', 'optimizer.beta_1',
+    'optimizer.beta_2', 'model.batch_norm_momentum'])
+def test_shares_lie_below_one(path):
+  assert schema.check(_config(**{path: 0.999})) is None
+  assert _refusal(**{path: 1.0}) == (
+      f'config.{path}=1.0 is out of range: give a value from 0 to below 1.')
+
+
+def test_drops_lie_inside_the_run():
+  assert _refusal(**{'schedule.drops_at': (0.5, 1.5)}) == (
+      'config.schedule.drops_at=1.5 is out of range: give a value from 0 to '
+      'below 1.')
+
+
+@pytest.mark.parametrize('epochs, steps', [(0, 0), (2.5, 10)])
+def test_length_is_given_once(epochs, steps):
+  assert _refusal(train_epochs=epochs, train_steps=steps) == (
+      f'config.train_epochs={epochs} and config.train_steps={steps} must be '
+      'one positive, one 0: set the other to 0.')
+
+
+def test_either_length_is_enough():
+  assert schema.check(_config(train_epochs=2.5, train_steps=0)) is None
+  assert schema.check(_config(train_epochs=0.0, train_steps=10)) is None
+
+
+@pytest.mark.parametrize('recipe', loading.names())
+def test_recipes_survive_json(recipe):
+  config = loading.load(recipe)
+  values = json.loads(json.dumps(schema.to_dict(config)))
+  again = schema.from_dict(values)
+  assert again == config
+  assert schema.differences(config, again) == []
+
+
+def test_to_dict_is_plain_and_nested():
+  values = schema.to_dict(_config(**{'data.mean': (1.5, 2.0, 3.0), 'seed': 7}))
+  assert values['data'] == {
+      'name': 'digits', 'train_split': 'train', 'eval_split': 'test',
+      'center': 'channel', 'image_size': 0, 'mean': [1.5, 2.0, 3.0],
+      'stddev': []}
+  assert values['seed'] == 7
+  assert list(values) == [
+      'model', 'data', 'augment', 'optimizer', 'schedule', 'label_smoothing',
+      'precision', 'global_batch', 'eval_batch', 'train_epochs', 'train_steps',
+      'seed']
+
+
+def test_from_dict_fills_in_defaults():
+  config = schema.from_dict(
+      {'data': {'mean': [1.0, 2.0]}, 'model': {'depth': 56}, 'seed': 3})
+  assert config == schema.Config(
+      data=schema.Data(mean=(1.0, 2.0)), model=schema.Model(depth=56), seed=3)
+
+
+def test_from_dict_refuses_fields_of_another_version():
+  with pytest.raises(UserError) as error:
+    schema.from_dict({'augment': {'flip': True, 'swirl': 0.2}})
+  assert str(error.value) == (
+      'config.augment.swirl does not exist in this version: the fields are '
+      f'{_AUGMENT_FIELDS.replace("augment.", "")}.')
+
+
+@pytest.mark.parametrize('name, most', [
+    ('smallest_crop', 1), ('erasing', 1), ('magnitude', 10)])
+def test_shares_of_augmentation_end_at_their_most(name, most):
+  assert schema.check(_config(**{f'augment.{name}': float(most)})) is None
+  assert _refusal(**{f'augment.{name}': most + 0.5}) == (
+      f'config.augment.{name}={most + 0.5} is out of range: give a value from '
+      f'0 to {most}.')
+
+
+def test_sizes_are_of_pictures_that_are_resized():
+  assert schema.check(_config(
+      **{'augment.sizes': (128, 224), 'data.image_size': 224})) is None
+  assert _refusal(**{'augment.sizes': (128, 224)}) == (
+      'config.augment.sizes=(128, 224) resizes pictures that '
+      'config.data.image_size=0 leaves as they are: set image_size to the size '
+      'of evaluation, or sizes to ().')
+  assert 'give at least 1' in _refusal(
+      **{'augment.sizes': (0, 224), 'data.image_size': 224})
+
+
+def test_repeats_fill_the_batch():
+  assert schema.check(_config(global_batch=12,
+                              **{'augment.repeats': 3})) is None
+  assert _refusal(global_batch=13, **{'augment.repeats': 3}) == (
+      'config.global_batch=13 does not hold whole examples '
+      'config.augment.repeats=3 times: give a multiple of 3.')
+
+
+def test_differences_name_each_field_with_both_values():
+  ours = _config(**{'model.depth': 20, 'schedule.drops_at': (0.5,), 'seed': 0})
+  theirs = _config(
+      **{'model.depth': 56, 'schedule.drops_at': (0.25, 0.5), 'seed': 1})
+  assert schema.differences(ours, theirs) == [
+      'config.model.depth: 20 -> 56',
+      'config.schedule.drops_at: (0.5,) -> (0.25, 0.5)',
+      'config.seed: 0 -> 1']
+
+
+_MODEL_FIELDS = (
+    'model.name, model.family, model.depth, model.version, model.block, '
+    'model.stem, model.width, model.shortcut, model.zero_init_last_gamma, '
+    'model.sync_batch_norm, model.batch_norm_momentum, '
+    'model.batch_norm_epsilon')
+_AUGMENT_FIELDS = (
+    'augment.smallest_crop, augment.sizes, augment.repeats, '
+    'augment.crop_padding, augment.flip, augment.policy, augment.layers, '
+    'augment.magnitude, augment.brightness, augment.contrast, '
+    'augment.saturation, augment.cutout, augment.erasing, augment.mixup, '
+    'augment.cutmix')
+_TOP_FIELDS = ('label_smoothing, precision, global_batch, eval_batch, '
+               'train_epochs, train_steps, seed')
+
+
+@pytest.mark.parametrize('path, sentence', [
+    # Misspelt: the nearest name, and the fields of its group.
+    ('model.dpeth', 'did you mean config.model.depth; the fields are '
+     f'{_MODEL_FIELDS}.'),
+    # Group forgotten, or the wrong one: the same name elsewhere.
+    ('depth', 'did you mean config.model.depth; the fields are '
+     f'{_TOP_FIELDS}.'),
+    ('augment.weight_decay', 'did you mean config.optimizer.weight_decay; the '
+     f'fields are {_AUGMENT_FIELDS}.'),
+    # Like nothing at all.
+    ('zzz', f'the fields are {_TOP_FIELDS}.'),
+])
+def test_unknown_field_suggests(path, sentence):
+  assert schema.unknown_field(path, schema.Config()) == (
+      f'config.{path} does not exist: {sentence}')
+
+
+def test_unknown_group_lists_all_fields():
+  text = schema.unknown_field('network.size', schema.Config())
+  assert all(f'{path},' in text for path in _paths() if path != 'seed')
+
+
+@pytest.mark.parametrize('path, words', [
+    ('seed', 'a whole number'), ('schedule.peak', 'a number'),
+    ('model.name', 'a word'), ('augment.flip', 'true or false'),
+    ('schedule.drops_at', 'numbers such as 0.5,0.75')])
+def test_type_name(path, words):
+  assert schema.type_name(path, schema.Config()) == words
+
+
+def test_type_name_of_no_field():
+  with pytest.raises(KeyError, match='model.size'):
+    schema.type_name('model.size', schema.Config())
+
+
+def test_a_standard_deviation_must_be_positive():
+  config = schema.Config(train_steps=1)
+  config.data.stddev = (1.0, 0.0)
+  with pytest.raises(UserError, match=r'config.data.stddev=\(1.0, 0.0\)'):
+    schema.check(config)

@@ -1,0 +1,317 @@
+"""python -m launch.local as its users start it, over workers of a few lines."""
+import contextlib
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from configs.process.errors import UserError
+from launch.local import worker_environment
+from tests.launch import stub_workers
+
+_ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture(name='running', autouse=True)
+def _running(monkeypatch):
+  """Numbers of the processes of a test that run; none may be left behind."""
+  with stub_workers.marked(monkeypatch) as running:
+    yield running
+
+
+@contextlib.contextmanager
+def _launched(folder, code, *flags, workers=2):
+  """The process of a launcher whose workers run some code after PRELUDE."""
+  (folder / 'stub.py').write_text(stub_workers.PRELUDE + code)
+  process = subprocess.Popen(
+      [sys.executable, '-m', 'launch.local', f'--workers={workers}',
+       '--module=stub', f'--log_dir={folder}/logs', *flags], cwd=_ROOT,
+      env={**os.environ, 'PYTHONPATH': f'{folder}'}, text=True,
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+  # Nothing here may wait without end.
+  timer = threading.Timer(60, process.kill)
+  timer.start()
+  try:
+    yield process
+  finally:
+    timer.cancel()
+    process.kill()
+    process.communicate()
+
+
+def _run(*argv, cwd=_ROOT, **environ):
+  """(exit code, stdout, stderr) of `python -m launch.local argv`."""
+  done = subprocess.run(
+      [sys.executable, '-m', 'launch.local', *argv], cwd=cwd, text=True,
+      env={**os.environ, 'PYTHONPATH': f'{_ROOT}', **environ},
+      capture_output=True, check=False, timeout=60)
+  return done.returncode, done.stdout, done.stderr
+
+
+_SLEEPS = """
+print('ready', flush=True)
+while True:
+  time.sleep(1)
+"""
+
+
+def _wait_until_ready(process, workers=2):
+  for _ in range(workers):
+    assert process.stdout.readline().endswith('ready\n')
+
+
+def test_workers_run_a_module_with_the_flags_after_the_dashes(tmp_path):
+  code = 'print(rank, sys.argv[1:])'
+  given = ['--config=x', 'a b', '--', '']
+  with _launched(tmp_path, code, '--', *given) as process:
+    out, err = process.communicate()
+  argv = ['--strategy=multi_worker_mirrored', *given]
+  assert sorted(out.splitlines()) == [f'[w{i}] {i} {argv}' for i in range(2)]
+  assert err.splitlines()[0] == (
+      '[launch] starting 2 workers on the CPU '
+      f'(logs: {tmp_path}/logs/attempt_0)')
+  assert process.returncode == 0
+
+
+@pytest.mark.parametrize('flags', [
+    ['--strategy=one_device'], ['-strategy', 'x'], ['--strategy', 'x']])
+def test_a_strategy_that_is_given_is_left(tmp_path, flags):
+  with _launched(tmp_path, 'print(sys.argv[1:])', '--', *flags) as process:
+    assert process.stdout.readline().partition(' ')[2] == f'{flags}\n'
+
+
+def test_flags_count(tmp_path):
+  """Each means what its help says."""
+  with _launched(tmp_path, 'print("ready", flush=True)\nend(7, 0.2 * rank)',
+                 '--max_restarts=1', '--tee=1', workers=3) as process:
+    out, err = process.communicate()
+  assert out == '[w1] ready\n' * 2 and process.returncode == 7
+  assert '[launch] starting again in 1 s (1 of 1 restarts)' in err
+  with _launched(tmp_path, 'signal.signal(15, lambda *_: 0)' + _SLEEPS,
+                 '--grace_seconds=0.2') as process:
+    _wait_until_ready(process)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate()
+  assert 'SIGTERM: the workers have 0.2 s to save' in err
+  assert 'SIGKILL to workers 0, 1' in err and process.returncode == 1
+
+
+def test_logs_go_to_runs_unless_told(tmp_path):
+  (tmp_path / 'stub.py').write_text('print("here")')
+  code, out, _ = _run('--workers=1', '--module=stub', cwd=tmp_path)
+  assert (code, out) == (0, '[w0] here\n')
+  log, = tmp_path.glob('runs/logs/*-*/attempt_0/worker_0.log')
+  assert log.read_text() == 'here\n'
+
+
+@pytest.mark.parametrize('number, passed_on', [
+    (signal.SIGTERM, 'SIGTERM'), (signal.SIGINT, 'SIGINT'),
+    (signal.SIGUSR1, 'SIGUSR1'), (signal.SIGHUP, 'SIGTERM')])
+def test_a_signal_stops_the_workers(tmp_path, number, passed_on):
+  code = """
+def save(number, _):
+  print('saved at', signal.Signals(number).name, flush=True)
+  end(143)
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+  signal.signal(number, save)
+""" + _SLEEPS
+  with _launched(tmp_path, code) as process:
+    _wait_until_ready(process)
+    process.send_signal(number)
+    out, err = process.communicate()
+  assert sorted(out.splitlines()) == [
+      f'[w{i}] saved at {passed_on}' for i in range(2)]
+  assert process.returncode == 143 and 'root cause' not in err
+
+
+def test_a_signal_to_all_processes_is_answered_by_workers(tmp_path, running):
+  """As Slurm and systemd send it."""
+  code = 'signal.signal(15, lambda *_: end(143, 0.3))' + _SLEEPS
+  with _launched(tmp_path, code) as process:
+    _wait_until_ready(process)
+    for one in running():
+      os.kill(one, signal.SIGTERM)
+    process.communicate()
+  assert process.returncode == 143
+
+
+def test_two_ctrl_c_end_at_once(tmp_path):
+  code = """
+signal.signal(signal.SIGINT, lambda *_: print('saving', flush=True))
+""" + _SLEEPS
+  with _launched(tmp_path, code) as process:
+    _wait_until_ready(process)
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline().endswith('saving\n')
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+  assert process.returncode == 130
+
+
+def test_nothing_survives_a_killed_launcher(tmp_path, running):
+  code = """
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+os.system('/bin/sleep 60 & setsid /bin/sleep 60 &')
+subprocess.Popen(['/bin/sleep', '60'], start_new_session=True)
+""" + _SLEEPS
+  with _launched(tmp_path, code) as process:
+    _wait_until_ready(process)
+    deadline = time.monotonic() + 10  # For the shells to give way to sleep.
+    while (sum('sleep' in line for line in running().values()) < 6
+           and time.monotonic() < deadline):
+      time.sleep(0.02)
+    assert len(running()) == 1 + 2 * (2 + 3)  # Worker, watcher, 3 sleepers.
+    process.kill()
+    process.wait()
+    assert not stub_workers.left(running)
+
+
+def test_a_launcher_killed_while_it_starts(tmp_path, running):
+  for millis in range(0, 120, 20):
+    with _launched(tmp_path, _SLEEPS, workers=4) as process:
+      process.stderr.readline()  # 'starting 4 workers'.
+      time.sleep(millis / 1000)
+      process.kill()
+      process.wait()
+      assert not stub_workers.left(running), millis
+
+
+@pytest.mark.parametrize('flags, words', [
+    (['--workers=0'], ['--workers=0', 'positive']),
+    (['--workers=two'], ['--workers=two']),
+    ([], ['--workers is missing']),
+    (['--module=no_such'], ['--module=no_such', 'no Python module']),
+    (['--module=launch.no_such'], ['--module=launch.no_such']),
+    (['--module=no_such.train'], ['--module=no_such.train']),
+    (['--module=resnet'], ['--module=resnet is no']),  # No __main__.
+    (['--module=resnet.train.x'], ['--module=resnet.train.x is no']),
+    (['--module='], ['--module= is no']),
+    (['--wrokers=1'], ["'wrokers'", '--helpfull']),
+    (['--config=x'], ["'config'", 'the trainer stand after " -- "']),
+    (['surplus'], ["'surplus' is not a flag"]),
+    (['--tee=0,2'], ['--tee=0,2', 'from 0 to 1']),
+    (['--tee=-1'], ['--tee=-1']), (['--tee=some'], ['--tee=some']),
+    (['--max_restarts=-1'], ['--max_restarts=-1']),
+    (['--log_dir=/proc/none'], ['--log_dir=/proc/none', 'may write']),
+])
+def test_flags_that_are_wrong(tmp_path, flags, words):
+  workers = ['--workers=2'] if flags and 'workers' not in flags[0] else []
+  code, out, err = _run(*workers, *flags, cwd=tmp_path, PATH='')
+  assert (code, out, err.count('\n')) == (2, '', 1), err
+  assert err.startswith('error: ') and err.endswith('.\n')
+  for word in words:
+    assert word in err
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('descriptors', [24, 50])
+def test_more_workers_than_the_machine_can_start(tmp_path, descriptors):
+  """None for all ports, or for all pipes: those that were started end."""
+  (tmp_path / 'stub.py').write_text('import time\ntime.sleep(60)')
+  done = subprocess.run(
+      ['sh', '-c', f'ulimit -n {descriptors}; exec "$@"', '', sys.executable,
+       '-m', 'launch.local', '--workers=20', '--module=stub'], cwd=tmp_path,
+      env={**os.environ, 'PYTHONPATH': f'{_ROOT}'}, capture_output=True,
+      text=True, check=False, timeout=60)
+  assert done.returncode == 2
+  assert done.stderr.splitlines()[-1].startswith(
+      'error: Workers cannot be started ([Errno 24] Too many open files')
+
+
+_DRY = """\
+# worker 0
+CUDA_VISIBLE_DEVICES=-1 \\
+OMP_NUM_THREADS={threads} \\
+PYTHONUNBUFFERED=1 \\
+RESNET_RESTART_COUNT=0 \\
+TF_CONFIG='{{"cluster": {{"worker": ["127.0.0.1:20000", "127.0.0.1:20001"]}}, \
+"task": {{"type": "worker", "index": 0}}}}' \\
+TF_NUM_INTRAOP_THREADS={threads} \\
+{python} -m resnet.train --strategy=multi_worker_mirrored --config=x 'a b'
+"""
+
+
+def test_dry_run(tmp_path):
+  code, out, err = _run(
+      '--workers=2', '--dry_run', '--', '--config=x', 'a b', cwd=tmp_path,
+      TF_NUM_INTEROP_THREADS='7')  # The user's is kept.
+  first = _DRY.format(threads=max(1, len(os.sched_getaffinity(0)) // 2),
+                      python=sys.executable)
+  assert (code, err) == (0, '')
+  assert out == first + first.replace('worker 0', 'worker 1').replace(
+      '"index": 0', '"index": 1')
+  assert not list(tmp_path.iterdir())
+
+
+def test_what_a_dry_run_prints_is_shell(tmp_path):
+  (tmp_path / 'stub.py').write_text(
+      'import os, sys\nprint(os.environ["TF_CONFIG"][:9], sys.argv[2:])')
+  _, out, _ = _run('--workers=1', '--module=stub', '--dry_run', '--',
+                   "it's $HOME", cwd=tmp_path)
+  done = subprocess.run(['sh', '-c', out], cwd=tmp_path, capture_output=True,
+                        text=True, check=True)
+  assert done.stdout == '{"cluster ["it\'s $HOME"]\n'
+
+
+def test_no_tensorflow_is_imported(tmp_path):
+  """Its import would cost seconds, and there may be none."""
+  (tmp_path / 'tensorflow.py').write_text('raise SystemExit("imported")')
+  code, _, err = _run('--workers=2', '--dry_run',
+                      PYTHONPATH=f'{tmp_path}:{_ROOT}')
+  assert (code, err) == (0, '')
+
+
+def test_ports_are_free_and_distinct_and_below_the_ephemeral():
+  with socket.socket() as holder:
+    holder.bind(('127.0.0.1', worker_environment.FIRST_PORT + 1))
+    ports = worker_environment.free_ports(2000)
+    assert len(set(ports)) == 2000
+    assert all(worker_environment.FIRST_PORT <= port < 32768 for port in ports)
+
+
+def _with_gpus(folder, count):
+  """PATH of a machine with so many GPUs."""
+  path = folder / 'nvidia-smi'
+  path.write_text('#!/bin/sh\n' + ''.join(
+      f'echo "GPU {i}: A100 (UUID: GPU-{i})"\n' for i in range(count)))
+  path.chmod(0o755)
+  return os.fspath(folder)
+
+
+@pytest.mark.parametrize('chosen, found', [
+    (None, ['0', '1', '2', '3']), ('2,0', ['2', '0']), ('', []), ('-1', []),
+    ('1,-1,2', ['1']), ('GPU-3, GPU-1', ['GPU-3', 'GPU-1'])])
+def test_visible_gpus(tmp_path, monkeypatch, chosen, found):
+  monkeypatch.setenv('PATH', _with_gpus(tmp_path, 4))
+  environ = {} if chosen is None else {'CUDA_VISIBLE_DEVICES': chosen}
+  assert worker_environment.visible_gpus(environ) == found
+
+
+def test_each_worker_has_gpus_of_its_own(tmp_path):
+  code, out, err = _run('--workers=2', '--devices_per_worker=2', '--dry_run',
+                        PATH=_with_gpus(tmp_path, 5))
+  assert (code, err) == (0, '')
+  assert [line for line in out.splitlines() if line.startswith('CUDA')] == [
+      'CUDA_VISIBLE_DEVICES=0,1 \\', 'CUDA_VISIBLE_DEVICES=2,3 \\']
+
+
+def test_too_few_gpus(tmp_path):
+  code, _, err = _run('--workers=2', '--devices_per_worker=2',
+                      PATH=_with_gpus(tmp_path, 3))
+  assert code == 2 and 'needs 4 GPUs, and there are 3 here' in err
+  worker_environment.check_devices(1, 3, ['0', '1', '2'])
+  with pytest.raises(UserError, match='needs 4 GPUs'):
+    worker_environment.check_devices(4, 1, ['0', '1', '2'])
+
+
+def test_gpus_that_stay_idle_are_spoken_of(tmp_path):
+  (tmp_path / 'stub.py').write_text('')
+  _, _, err = _run('--workers=1', '--module=stub', cwd=tmp_path,
+                   PATH=_with_gpus(tmp_path, 8))
+  assert err.startswith('warning: 8 GPUs stay idle')

@@ -1,0 +1,135 @@
+"""Crops, flips and standardisation against NumPy, eagerly and compiled."""
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from configs import schema
+from pipelines import augmentation
+from pipelines import color
+from pipelines import erasing
+from pipelines import mixing
+from pipelines import policies
+from pipelines import threefry
+
+
+def _images(b=16, h=6, w=5, c=3):
+  rng = np.random.default_rng(0)
+  return rng.integers(1, 256, (b, h, w, c), dtype=np.uint8)
+
+
+def _crop_by_hand(image, down, right, flip, padding):
+  """The crop that starts `down`, `right` of the image's corner, then a flip."""
+  padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)))
+  h, w, _ = image.shape
+  top, left = padding + down, padding + right
+  crop = padded[top:top + h, left:left + w]
+  return crop[:, ::-1] if flip else crop
+
+
+@pytest.mark.parametrize('padding, flip', [(4, True), (2, False), (0, True)])
+@pytest.mark.parametrize('jit', [False, True])
+def test_crop_and_flip_match_numpy(padding, flip, jit):
+  images = _images()
+  positions = tf.range(100, 116, dtype=tf.int64)
+  function = tf.function(
+      lambda x, p: augmentation.crop_and_flip(x, p, seed=5, padding=padding,
+                                         flip=flip), jit_compile=jit)
+  result = function(images, positions).numpy()
+
+  draws = threefry.uniform(5, positions, 1, (3,)).numpy()
+  for image, draw, got in zip(images, draws, result):
+    down, right = np.floor(draw[:2] * (2 * padding + 1)).astype(int) - padding
+    flipped = flip and draw[2] < 0.5
+    np.testing.assert_array_equal(
+        got, _crop_by_hand(image, down, right, flipped, padding))
+
+
+def test_all_shifts_and_both_sides_occur():
+  b, padding = 4000, 2
+  image = np.zeros((b, 5, 5, 1), np.uint8)
+  image[:, 2, 1] = 255  # A mark left of the middle.
+  result = augmentation.crop_and_flip(
+      tf.constant(image), tf.range(b, dtype=tf.int64), seed=0,
+      padding=padding, flip=True).numpy()
+  places, counts = np.unique(
+      [np.argmax(r) for r in result if r.any()], return_counts=True)
+  # Down: 5 rows. Across: columns -1..3, or mirrored 1..5; 0..4 are seen.
+  assert set(places) == set(range(25))
+  # Columns 0 and 4 come from one side alone, 1..3 from both.
+  by_column = np.bincount(places % 5, weights=counts, minlength=5) / b
+  np.testing.assert_allclose(by_column, [.1, .2, .2, .2, .1], atol=0.03)
+
+
+def test_off_leaves_images_alone():
+  images = _images()
+  result = augmentation.crop_and_flip(
+      images, tf.range(16, dtype=tf.int64), seed=0, padding=0, flip=False)
+  np.testing.assert_array_equal(result, images)
+
+
+@pytest.mark.parametrize('mean_shape', [(3,), (6, 5, 3)])
+def test_standardize(mean_shape):
+  images = _images()
+  mean = np.full(mean_shape, 100, np.float32)
+  stddev = np.array([10, 20, 40], np.float32)
+  result = augmentation.standardize(tf.constant(images), mean, stddev)
+  np.testing.assert_allclose(
+      result, (images.astype(float) - 100) / [10, 20, 40], rtol=1e-6, atol=1e-6)
+
+
+_KEYS = {'seed': 5}
+
+
+def _apply_by_hand(images, targets, positions, mean, config):
+  """What apply is to do, step by step, for one field at a time."""
+  images = tf.constant(images)
+  if config.crop_padding or config.flip:
+    images = augmentation.crop_and_flip(
+        images, positions, padding=config.crop_padding, flip=config.flip,
+        **_KEYS)
+  if config.policy == 'rand_augment':
+    images = policies.rand_augment(
+        images, positions, layers=3, magnitude=4.0, **_KEYS)
+  if config.policy == 'auto_cifar10':
+    images = policies.auto_augment(images, positions, policy='cifar10', **_KEYS)
+  if config.brightness:
+    images = color.jitter(images, positions, brightness=0.1, contrast=0.2,
+                          saturation=0.3, **_KEYS)
+  if config.cutout:
+    images = erasing.cutout(images, positions, mean, side=3, **_KEYS)
+  if config.erasing:
+    images = erasing.random_erasing(
+        images, positions, mean, probability=0.5, **_KEYS)
+  if config.mixup:
+    return mixing.mix(images, targets, positions, mixup=0.2, cutmix=0.7,
+                      **_KEYS)
+  return images, targets
+
+
+@pytest.mark.parametrize('fields', [
+    {}, {'flip': True}, {'crop_padding': 2},
+    {'policy': 'rand_augment', 'layers': 3, 'magnitude': 4.0},
+    {'policy': 'auto_cifar10'},
+    {'brightness': 0.1, 'contrast': 0.2, 'saturation': 0.3},
+    {'cutout': 3}, {'erasing': 0.5}, {'mixup': 0.2, 'cutmix': 0.7},
+    {'crop_padding': 2, 'flip': True, 'policy': 'rand_augment', 'layers': 3,
+     'magnitude': 4.0, 'brightness': 0.1, 'contrast': 0.2, 'saturation': 0.3,
+     'cutout': 3, 'erasing': 0.5, 'mixup': 0.2, 'cutmix': 0.7}])
+@pytest.mark.parametrize('jit', [False, True])
+def test_apply_does_what_is_asked_in_order(fields, jit):
+  config = schema.Augment(**fields)
+  images, targets = _images(), np.eye(16, dtype=np.float32)
+  positions = tf.range(100, 116, dtype=tf.int64)
+  mean = np.array([10, 20, 30], np.float32)
+  function = tf.function(
+      lambda *batch: augmentation.apply(*batch, config=config, **_KEYS),
+      jit_compile=jit)
+  got_images, got_targets = function(images, targets, positions, mean)
+  expected_images, expected_targets = _apply_by_hand(
+      images, targets, positions, mean, config)
+  # Under XLA, a fused multiplication may round the last bit otherwise.
+  np.testing.assert_allclose(got_images, expected_images, rtol=1e-5, atol=1e-3)
+  np.testing.assert_allclose(got_targets, expected_targets, rtol=1e-6)
+  assert got_images.dtype == (
+      tf.float32 if 'mixup' in fields else tf.uint8)
+  assert (got_images.numpy() == images).all() == (not fields)

@@ -1,0 +1,276 @@
+"""Any record at any time, and every way in which a file can be wrong."""
+import errno
+import multiprocessing
+import os
+import pathlib
+import resource
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from configs.process.errors import UserError
+from pipelines import records
+
+_REMEDY = 'prepare it again'
+
+
+def _content(file, number):
+  """Bytes of another length for each record; one is empty."""
+  return bytes([file, number]) * (37 * number % 501)
+
+
+@pytest.fixture
+def paths(tmp_path):
+  """Three files of 5, 1 and 9 records, written by TensorFlow."""
+  made = []
+  for file, count in enumerate((5, 1, 9)):
+    made.append(os.fspath(tmp_path / f'data-{file}'))
+    with tf.io.TFRecordWriter(made[-1]) as writer:
+      for number in range(count):
+        writer.write(_content(file, number))
+  return made
+
+
+def _open(paths, counts=(5, 1, 9), **kwargs):
+  spans = [records.Span(path, 0, count, count)
+           for path, count in zip(paths, counts)]
+  return records.Records(spans, remedy=_REMEDY, **kwargs)
+
+
+def _refusal(function, *args, **kwargs):
+  with pytest.raises(UserError) as raised:
+    function(*args, **kwargs)
+  return str(raised.value)
+
+
+def test_records_come_in_the_order_asked_for(paths):
+  found = _open(paths)
+  assert len(found) == 15
+  assert found.read(np.array([14, 0, 5, 14, 4])) == [
+      _content(2, 8), _content(0, 0), _content(1, 0), _content(2, 8),
+      _content(0, 4)]
+  assert found.read(np.arange(15)) == [
+      *(_content(0, n) for n in range(5)), _content(1, 0),
+      *(_content(2, n) for n in range(9))]
+
+
+def test_spans_cut_files_and_names_count_from_the_files_start(paths):
+  found = records.Records(
+      [records.Span(paths[2], 3, 4, 9), records.Span(paths[0], 4, 1, 5)],
+      remedy=_REMEDY)
+  assert found.read(np.arange(5)) == [
+      *(_content(2, n) for n in (3, 4, 5, 6)), _content(0, 4)]
+  assert [found.name(n) for n in (0, 3, 4)] == [
+      'data-2__3', 'data-2__6', 'data-0__4']
+
+
+def test_more_files_than_may_be_open(paths, monkeypatch):
+  monkeypatch.setattr(records, '_allow_open_files', lambda files: 1)
+  before = len(os.listdir('/proc/self/fd'))
+  found = _open(paths)
+  for _ in range(3):
+    assert found.read(np.array([0, 5, 14])) == [
+        _content(0, 0), _content(1, 0), _content(2, 8)]
+  assert len(os.listdir('/proc/self/fd')) == before + 1
+
+
+@pytest.mark.parametrize('soft, hard, files, raised_to, kept', [
+    (1024, 4096, 100, None, 384),  # 2 * 100 + 256 are allowed already.
+    (256, 4096, 1000, 2256, 1000),
+    (256, resource.RLIM_INFINITY, 1000, 2256, 1000),
+    (256, 1000, 1000, 1000, 372),  # No more than the hard limit,
+    (64, 128, 1000, 128, 1)])  # and one file at least.
+def test_half_of_the_spare_files_may_be_kept_open(
+    monkeypatch, soft, hard, files, raised_to, kept):
+  limits = [(soft, hard)]
+  monkeypatch.setattr(resource, 'getrlimit', lambda _: limits[0])
+  monkeypatch.setattr(
+      resource, 'setrlimit', lambda _, limit: limits.append(limit))
+  assert records._allow_open_files(files) == kept
+  assert limits[1:] == ([(raised_to, hard)] if raised_to else [])
+
+
+def test_checksum_of_frames():
+  # CRC-32C of these nine digits is 0xE3069283 (RFC 3720, B.4's polynomial).
+  # Rotated right by 15: 0x2507C60D; plus 0xA282EAD8.
+  assert records.masked_crc(b'123456789') == 0xC78AB0E5
+
+
+def test_the_index_is_kept_and_made_anew_when_files_change(
+    paths, tmp_path, monkeypatch):
+  cache = tmp_path / 'cache'
+  cache.mkdir()
+  scanned = []
+  scan = records.Records._scan
+  monkeypatch.setattr(records.Records, '_scan', lambda self, file: (
+      scanned.append(file), scan(self, file))[1])
+  for expected in ([0, 1, 2], []):
+    found = _open(paths, cache_folder=cache)
+    assert found.read(np.array([14, 3])) == [_content(2, 8), _content(0, 3)]
+    assert sorted(scanned) == expected
+    scanned.clear()
+  assert len(list(cache.iterdir())) == 1
+
+  os.utime(paths[1])
+  _open(paths, cache_folder=cache)
+  assert sorted(scanned) == [0, 1, 2]
+  scanned.clear()
+
+  kept, = cache.iterdir()
+  kept.write_bytes(kept.read_bytes()[:50])  # Torn.
+  found = _open(paths, cache_folder=cache)
+  assert found.read(np.array([14])) == [_content(2, 8)]
+  assert sorted(scanned) == [0, 1, 2]
+
+
+def test_each_set_of_files_keeps_an_index_of_its_own(paths, tmp_path):
+  cache = tmp_path / 'cache'
+  cache.mkdir()
+  _open(paths, cache_folder=cache)
+  _open(paths[:2], cache_folder=cache)
+  assert len(list(cache.iterdir())) == 2
+
+
+def _open_and_read(paths, cache, barrier, results):
+  barrier.wait()
+  data = _open(paths, cache_folder=cache).read(np.arange(15))
+  results.put(b''.join(data))
+
+
+def test_processes_that_build_the_index_at_once_do_not_meet(paths, tmp_path):
+  context = multiprocessing.get_context('fork')
+  barrier, results = context.Barrier(8), context.Queue()
+  cache = tmp_path / 'cache'
+  cache.mkdir()
+  workers = [context.Process(target=_open_and_read,
+                             args=(paths, cache, barrier, results))
+             for _ in range(8)]
+  for worker in workers:
+    worker.start()
+  read = {results.get(timeout=60) for _ in workers}
+  for worker in workers:
+    worker.join()
+  assert read == {b''.join(_open(paths).read(np.arange(15)))}
+  assert [path.suffix for path in cache.iterdir()] == ['.npz']
+
+
+def test_a_cache_folder_that_cannot_be_written_does_no_harm(paths, tmp_path):
+  found = _open(paths, cache_folder=tmp_path / 'is not there')
+  assert found.read(np.array([1])) == [_content(0, 1)]
+
+
+def _start_of(file_path, number):
+  """The byte at which the data of a record begin: frames add 16 bytes."""
+  file = int(file_path[-1])
+  return 12 + sum(len(_content(file, n)) + 16 for n in range(number))
+
+
+def _flip(path, offset):
+  stamp = os.stat(path)
+  content = bytearray(pathlib.Path(path).read_bytes())
+  content[offset] ^= 1
+  pathlib.Path(path).write_bytes(content)
+  os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+
+
+def test_a_flipped_bit_is_found_and_named(paths):
+  start = _start_of(paths[2], 7)
+  _flip(paths[2], start + 11)
+  found = _open(paths)
+  assert found.read(np.array([14])) == [_content(2, 8)]
+  with pytest.raises(records.DamagedRecord) as raised:
+    found.read(np.array([14, 13]))
+  assert str(raised.value) == (
+      f'{paths[2]} is damaged at byte {start} (a record differs from its '
+      'checksum): prepare it again.')
+  careless = _open(paths, check_crc=False).read(np.array([13]))[0]
+  assert [a ^ b for a, b in zip(careless, _content(2, 7)) if a != b] == [1]
+
+
+def test_a_flipped_bit_in_a_length(paths):
+  start = _start_of(paths[2], 7) - 12
+  _flip(paths[2], start)
+  assert _refusal(_open, paths) == (
+      f'{paths[2]} is damaged at byte {start} (the length of a record differs '
+      'from its checksum): prepare it again.')
+
+
+@pytest.mark.parametrize('end, words', [
+    (_start_of('data-2', 8) + 5, 'within a record'),
+    (_start_of('data-2', 9) - 13, 'within a record'),  # One byte short.
+    (_start_of('data-2', 8) - 5, 'ends there')])
+def test_a_torn_file(paths, end, words):
+  os.truncate(paths[2], end)
+  line = _refusal(_open, paths)
+  assert f'{paths[2]} is damaged at byte {_start_of("data-2", 8) - 12}' in line
+  assert words in line
+
+
+def test_a_file_that_ends_between_two_records(paths):
+  os.truncate(paths[2], _start_of('data-2', 8) - 12)
+  assert _refusal(_open, paths) == (
+      f'{paths[2]} has 8 records where its data set promises 9: prepare it '
+      'again.')
+
+
+def test_a_file_with_more_records_than_promised(paths):
+  assert _refusal(_open, paths, counts=(5, 1, 8)) == (
+      f'{paths[2]} has 9 records where its data set promises 8: prepare it '
+      'again.')
+
+
+def test_a_missing_file(paths):
+  os.remove(paths[1])
+  assert _refusal(_open, paths) == (
+      f'{paths[1]} cannot be read (No such file or directory): prepare it '
+      'again.')
+  shutil.copy(paths[0], paths[1])
+  found = _open(paths, counts=(5, 5, 9))
+  os.remove(paths[1])  # Gone after it was indexed.
+  assert 'No such file' in _refusal(found.read, np.array([5]))
+  assert found.read(np.array([0])) == [_content(0, 0)]
+
+
+def test_a_file_that_is_replaced_while_it_is_read(paths, tmp_path):
+  found, late = _open(paths), _open(paths)
+  found.read(np.array([0]))
+  other = tmp_path / 'other'
+  shutil.copy(paths[2], other)
+  os.replace(other, paths[0])
+  # What is open stays what it was.
+  assert found.read(np.array([3])) == [_content(0, 3)]
+  assert 'was changed while it was being read' in _refusal(
+      late.read, np.array([0]))
+
+
+def test_a_file_that_is_overwritten_while_it_is_read(paths):
+  found = _open(paths)
+  found.read(np.array([3]))
+  size = os.path.getsize(paths[0])
+  with open(paths[0], 'r+b') as file:
+    file.write(b'x' * size)
+  assert f'{paths[0]} was changed while it was being read' in _refusal(
+      found.read, np.array([3]))
+
+
+@pytest.mark.parametrize('lost', [1, 5])  # Of the checksum; of the data too.
+def test_a_file_that_is_cut_while_it_is_read(paths, lost):
+  found = _open(paths)
+  found.read(np.array([6]))
+  os.truncate(paths[2], os.path.getsize(paths[2]) - lost)
+  assert f'{paths[2]} was changed while it was being read' in _refusal(
+      found.read, np.array([14]))
+
+
+def test_a_disk_that_fails_is_named(paths, monkeypatch):
+  found = _open(paths)
+
+  def fail(*_):
+    raise OSError(errno.EIO, 'Input/output error')
+
+  monkeypatch.setattr(os, 'pread', fail)
+  assert _refusal(found.read, np.array([13])) == (
+      f'{paths[2]} is damaged at byte {_start_of(paths[2], 7)} (Input/output '
+      'error): prepare it again.')

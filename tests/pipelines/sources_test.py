@@ -1,0 +1,160 @@
+"""Data sets in memory, and what is said of those that cannot be read."""
+import os
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from configs.process.errors import UserError
+from pipelines import pixel_statistics
+from pipelines import sources
+from tests import tiny_dataset
+
+
+def _load(name, split, data_dir, image_size=0, **kwargs):
+  return sources.load(
+      name, split, sources.Reading(data_dir, **kwargs), image_size)
+
+
+def _read(source, examples, crop=None):
+  """The images and labels of some examples, in one batch."""
+  indices = tf.data.Dataset.from_tensors({
+      'example': tf.constant(examples, tf.int64),
+      'position': tf.constant(examples, tf.int64),
+      'weight': tf.ones(len(examples))})
+  batch, = source.read(indices, crop).as_numpy_iterator()
+  return batch['image'], batch['label']
+
+
+@pytest.fixture(scope='module')
+def data_dir(tmp_path_factory):
+  path = tmp_path_factory.mktemp('tfds')
+  tiny_dataset.prepare(path)
+  return path
+
+
+def test_digits():
+  train, test = (sources.load('digits', split) for split in ('train', 'test'))
+  assert (train.size, test.size) == (1437, 360)
+  assert train.image_shape == (8, 8, 1) and train.num_classes == 10
+  # The set has 174 to 183 of each digit (Alpaydin & Kaynak 1998).
+  labels = np.concatenate([train.labels, test.labels])
+  assert (np.bincount(labels).min(), np.bincount(labels).max()) == (174, 183)
+  # Its first example is a zero whose first row is 0 0 5 13 9 1 0 0 of 16.
+  np.testing.assert_array_equal(
+      test.images[0, 0, :, 0],
+      [v * 255 // 16 for v in (0, 0, 5, 13, 9, 1, 0, 0)])
+  assert int(test.labels[0]) == 0
+
+
+def test_a_prepared_data_set_is_read_whole(data_dir):
+  source = _load('tiny_pictures', 'train', data_dir)
+  assert source.size == 37 and source.num_classes == 3
+  # TFDS shuffles records while it prepares: compare as sets of pictures.
+  made = {(image.tobytes(), i % 3)
+          for i, image in enumerate(tiny_dataset.images(37, 0))}
+  read = {(image.tobytes(), int(label)) for image, label in zip(
+      source.images.numpy(), source.labels.numpy())}
+  assert read == made
+  images, labels = _read(source, [5, 0, 5])
+  np.testing.assert_array_equal(images, source.images.numpy()[[5, 0, 5]])
+  np.testing.assert_array_equal(labels, source.labels.numpy()[[5, 0, 5]])
+
+
+def test_a_version_that_the_code_does_not_know(data_dir, tmp_path):
+  old = tmp_path / 'tiny_pictures' / '0.9.0'
+  shutil.copytree(data_dir / 'tiny_pictures' / '1.0.0', old)
+  info = old / 'dataset_info.json'
+  info.write_text(info.read_text().replace('1.0.0', '0.9.0'))
+  with pytest.raises(UserError) as raised:
+    _load('tiny_pictures', 'train', tmp_path)
+  assert '--config.data.name=tiny_pictures:0.9.0' in str(raised.value)
+  np.testing.assert_array_equal(
+      _load('tiny_pictures:0.9.0', 'train', tmp_path).images,
+      _load('tiny_pictures', 'train', data_dir).images)
+
+
+def test_order_is_that_of_the_records(data_dir):
+  whole = _load('tiny_pictures', 'train', data_dir)
+  part = _load('tiny_pictures', 'train[10:30]', data_dir)
+  np.testing.assert_array_equal(part.images, whole.images[10:30])
+
+
+def test_mean_and_stddev():
+  images = tiny_dataset.images(37, 0)
+  measured = pixel_statistics.measure([images[:10], images[10:]])
+  np.testing.assert_allclose(measured.mean, images.mean((0, 1, 2)), rtol=1e-6)
+  np.testing.assert_allclose(measured.stddev, images.std((0, 1, 2)), rtol=1e-6)
+  np.testing.assert_allclose(measured.pixel_mean, images.mean(0), rtol=1e-6)
+  constant = np.zeros((2, 4, 4, 1), np.uint8)
+  assert pixel_statistics.measure([constant]).stddev == [1]
+
+
+@pytest.mark.parametrize('name, split, words', [
+    ('digits', 'validation', ["'validation'", 'train, test']),
+    ('tiny_pictures', 'valid', ["'valid'", 'test, train']),
+    ('tiny_pictures', 'unlabelled', ['without a label', 'test, train']),
+    ('tiny_pictures', 'train[:0]', ['train[:0]', 'empty']),
+    ('tiny_picture', 'train', ["'tiny_picture' is unknown"]),
+    ('cifar10', 'train', [
+        'cifar10 3.0.2 is not prepared', 'versions there: none',
+        'python -m pipelines.prepare --dataset=cifar10 --data_dir=']),
+    ('tiny_pictures:2.0.0', 'train', ['2.0.0', 'tiny_pictures:1.0.0']),
+])
+def test_what_is_missing_is_said(data_dir, name, split, words):
+  with pytest.raises(UserError) as raised:
+    _load(name, split, data_dir)
+  for word in words:
+    assert word in str(raised.value)
+
+
+def test_a_single_class_is_nothing_to_learn(tmp_path, capsys):
+  for classes in (1, 2):
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name=f'same_{classes}', version='1.0.0', data_dir=tmp_path,
+        features=tfds.features.FeaturesDict({
+            'image': tfds.features.Image(shape=(4, 4, 1)),
+            'label': tfds.features.ClassLabel(num_classes=classes)}),
+        split_datasets={'train': [
+            (i, {'image': np.zeros((4, 4, 1), np.uint8), 'label': 0})
+            for i in range(3)]})
+  with pytest.raises(UserError, match='same_1 has 1 class: choose one with'):
+    _load('same_1', 'train', tmp_path)
+  assert _load('same_2', 'train', tmp_path).size == 3
+  assert 'warning: all 3 examples have the label 0' in capsys.readouterr().err
+
+
+def test_buckets_are_to_be_mounted():
+  with pytest.raises(UserError, match='--data_dir=gs://b is no folder of this'):
+    _load('cifar10', 'train', 'gs://b')
+
+
+@pytest.mark.parametrize('damage', ['flipped', 'truncated', 'missing'])
+def test_a_corrupt_record_is_named_by_its_file(tmp_path, damage):
+  folder = pathlib.Path(tiny_dataset.prepare(tmp_path))
+  file, = folder.glob('*train.tfrecord*')
+  content = bytearray(file.read_bytes())
+  if damage == 'flipped':
+    content[len(content) // 2] ^= 0x10
+  else:
+    del content[-40:]
+  file.write_bytes(content)
+  if damage == 'missing':
+    file.unlink()
+  with pytest.raises(UserError) as raised:
+    _load('tiny_pictures', 'train', tmp_path)
+  assert os.fspath(file) in str(raised.value)
+  assert 'prepare it again' in str(raised.value)
+  # The other split's file is whole.
+  assert _load('tiny_pictures', 'test', tmp_path).size == 11
+
+
+def test_real_data_sets(test_data_dir):
+  source = _load('fashion_mnist', 'test', test_data_dir)
+  assert source.image_shape == (28, 28, 1)
+  np.testing.assert_array_equal(np.bincount(source.labels), [1000] * 10)
+  with pytest.raises(UserError, match='differ in size'):
+    _load('imagenet2012', 'validation', test_data_dir)

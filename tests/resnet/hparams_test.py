@@ -1,0 +1,112 @@
+"""TensorBoard's own backend of the tab HParams is asked what it shows."""
+import pytest
+from tensorboard.plugins.hparams import api_pb2
+
+from resnet.run import summaries
+from tests.resnet import hparams_tab
+
+
+def _train(folder, settings, accuracy, first_step=0, last_step=20, ends=True,
+           now=100.0):
+  """Writes what a run does that is at first_step, and its evaluations."""
+  written = summaries.Summaries(folder, first_step, lambda: now)
+  if not first_step:
+    written.write_settings(settings)
+  for step in range(first_step + 10, last_step + 1, 10):
+    written.write('train', step, {'loss': 2.5})
+    written.write('eval', step, {'accuracy': accuracy * step / 20,
+                                 'loss': 1 - accuracy, 'examples': 4})
+  if ends:
+    written.write_success(last_step)
+  written.close()
+
+
+def test_runs_are_compared_by_settings_and_last_evaluations(tmp_path):
+  for name, peak, accuracy in (('low', 0.1, 0.5), ('high', 0.2, 0.75)):
+    (tmp_path / name).mkdir()
+    _train(tmp_path / name, {
+        'schedule.peak': peak, 'schedule.drops_at': (0.5, 0.75),
+        'model.name': 'resnet', 'augment.flip': True, 'model.depth': 8},
+           accuracy)
+
+  tab = hparams_tab.Tab(tmp_path)
+  high, low = sorted(tab.groups, key=lambda group: group.sessions[0].name)
+  same = {'schedule.drops_at': '0.5,0.75', 'model.name': 'resnet',
+          'augment.flip': True, 'model.depth': 8.0}
+  assert hparams_tab.settings(low) == {'schedule.peak': 0.1, **same}
+  assert hparams_tab.settings(high) == {'schedule.peak': 0.2, **same}
+  assert [one.name for one in low.sessions] == ['low/eval']
+  assert [one.name for one in high.sessions] == ['high/eval']
+  assert hparams_tab.metrics(low) == {
+      'accuracy': 0.5, 'loss': 0.5, 'examples': 4.0}
+  assert hparams_tab.metrics(high) == {
+      'accuracy': 0.75, 'loss': 0.25, 'examples': 4.0}
+  assert {m.training_step for m in high.metric_values} == {20}
+  assert {one.status for one in (*low.sessions, *high.sessions)} == {
+      api_pb2.STATUS_SUCCESS}
+
+
+def test_settings_that_differ_are_shown_first(tmp_path):
+  for name, peak in (('low', 0.1), ('high', 0.2)):
+    (tmp_path / name).mkdir()
+    _train(tmp_path / name, {'augment.flip': True, 'schedule.peak': peak}, 0.5)
+  infos = hparams_tab.Tab(tmp_path).experiment.hparam_infos
+  assert [(info.name, info.differs) for info in infos] == [
+      ('schedule.peak', True), ('augment.flip', False)]
+
+
+def test_seeds_are_one_line_with_the_means(tmp_path):
+  for peak, seed, accuracy in (
+      (0.1, 0, 0.5), (0.1, 1, 0.75), (0.2, 0, 0.25)):
+    (tmp_path / f'{peak}-{seed}').mkdir()
+    _train(tmp_path / f'{peak}-{seed}', {'schedule.peak': peak, 'seed': seed},
+           accuracy)
+  groups = {group.hparams['schedule.peak'].number_value: group
+            for group in hparams_tab.Tab(tmp_path).groups}
+  assert sorted(groups) == [0.1, 0.2]
+  assert [one.name for one in groups[0.1].sessions] == [
+      '0.1-0/eval', '0.1-1/eval']
+  mean = hparams_tab.metrics(groups[0.1])['accuracy']
+  assert mean == 0.625  # (0.5 + 0.75) / 2.
+  assert hparams_tab.metrics(groups[0.2])['accuracy'] == 0.25
+  assert hparams_tab.settings(groups[0.1]) == {'schedule.peak': 0.1}
+
+
+def test_the_folder_of_one_run_shows_its_metrics_as_well(tmp_path):
+  _train(tmp_path, {'schedule.peak': 0.1}, 0.5)
+  (group,) = hparams_tab.Tab(tmp_path).groups
+  assert hparams_tab.metrics(group)['accuracy'] == 0.5
+
+
+@pytest.mark.parametrize('first_step', [0, 10])
+def test_a_run_that_was_stopped_is_one_session_all_the_same(
+    tmp_path, first_step):
+  """Before its first checkpoint, or after it."""
+  _train(tmp_path, {'schedule.peak': 0.1}, 0.5, ends=False, now=100.0)
+  (group,) = hparams_tab.Tab(tmp_path).groups
+  (session,) = group.sessions
+  assert session.status == api_pb2.STATUS_UNKNOWN
+  assert hparams_tab.metrics(group)['accuracy'] == 0.5
+
+  _train(tmp_path, {'schedule.peak': 0.1}, 0.75, first_step, now=200.0)
+  (group,) = hparams_tab.Tab(tmp_path).groups
+  (session,) = group.sessions
+  assert session.status == api_pb2.STATUS_SUCCESS
+  assert (session.start_time_secs, session.end_time_secs) == (100.0, 200.0)
+  assert hparams_tab.settings(group) == {'schedule.peak': 0.1}
+  assert hparams_tab.metrics(group)['accuracy'] == 0.75
+
+
+def test_settings_lie_on_the_disk_at_once(tmp_path):
+  written = summaries.Summaries(tmp_path, 0, lambda: 100.0)
+  written.write_settings({'schedule.peak': 0.1})
+  (group,) = hparams_tab.Tab(tmp_path).groups
+  assert hparams_tab.settings(group) == {'schedule.peak': 0.1}
+  written.close()
+
+
+def test_who_is_not_the_chief_writes_nothing(tmp_path):
+  written = summaries.Summaries(tmp_path, 0, chief=False)
+  written.write_success(20)
+  written.close()
+  assert not list(tmp_path.iterdir())

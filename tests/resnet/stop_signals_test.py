@@ -1,0 +1,76 @@
+"""Real signals are noted; the second Ctrl-C is not held back."""
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from resnet.distribution import stop_signals
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
+@pytest.fixture(autouse=True)
+def _installed():
+  """Notes signals during the test, and puts back what was there."""
+  # A signal that nobody notes is to fail a test, not to end all of them.
+  before = {number: signal.signal(number, lambda *_: None)
+            for number in _SIGNALS}
+  stop_signals.install()
+  yield
+  for number, handler in before.items():
+    signal.signal(number, handler)
+
+
+def _send(number):
+  os.kill(os.getpid(), number)
+
+
+def test_nothing_is_requested_at_first():
+  assert stop_signals.requested() is None
+
+
+@pytest.mark.parametrize('number, name', [
+    (signal.SIGTERM, 'SIGTERM'), (signal.SIGINT, 'SIGINT'),
+    (signal.SIGUSR1, 'SIGUSR1')])
+def test_signal_is_noted_by_name(number, name):
+  _send(number)
+  assert stop_signals.requested() == name
+  assert stop_signals.requested() == name  # Asking does not take it away.
+
+
+def test_first_signal_counts():
+  _send(signal.SIGUSR1)
+  _send(signal.SIGTERM)
+  assert stop_signals.requested() == 'SIGUSR1'
+
+
+def test_install_forgets():
+  _send(signal.SIGTERM)
+  stop_signals.install()
+  assert stop_signals.requested() is None
+
+
+_TWICE = """
+import importlib.util, os, signal, sys
+spec = importlib.util.spec_from_file_location('stop_signals', sys.argv[1])
+stop_signals = importlib.util.module_from_spec(spec)  # Without TensorFlow.
+spec.loader.exec_module(stop_signals)
+stop_signals.install()
+os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+print(stop_signals.requested(), flush=True)
+os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+print('still here', flush=True)
+"""
+
+
+@pytest.mark.parametrize('name, printed, code', [
+    ('SIGINT', 'SIGINT\n', -signal.SIGINT),  # Ended by the second.
+    ('SIGTERM', 'SIGTERM\nstill here\n', 0),
+])
+def test_second_ctrl_c_ends_at_once(name, printed, code):
+  done = subprocess.run(
+      [sys.executable, '-c', _TWICE, stop_signals.__file__, name],
+      capture_output=True, text=True, check=False)
+  assert (done.stdout, done.returncode) == (printed, code)
