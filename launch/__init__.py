@@ -1,1 +1,1 @@
-"""Starting processes on machines and clusters. Imports no TensorFlow."""
+"""Starts the trainer on machines and clusters. Needs no TensorFlow."""

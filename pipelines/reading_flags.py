@@ -1,9 +1,9 @@
 """Flags of how data sets are read, which every binary with data shares."""
 from absl import flags
 
-from pipelines import sources
+from pipelines.options import Reading
 
-_DEFAULTS = sources.Reading()
+_DEFAULTS = Reading()
 
 
 def define():
@@ -23,6 +23,6 @@ def define():
 
 
 def get():
-  """The sources.Reading that the parsed flags ask for."""
-  return sources.Reading(**{
-      name: flags.FLAGS[name].value for name in sources.Reading._fields})
+  """The Reading that the parsed flags ask for."""
+  return Reading(**{
+      name: flags.FLAGS[name].value for name in Reading._fields})

@@ -20,17 +20,10 @@ from pipelines import decoding
 from pipelines import on_disk
 from pipelines import tfds_directory
 from pipelines import records
+from pipelines.options import Reading
 
 _DIGITS = pathlib.Path(__file__).parent / 'digits.npz'
 _LOOK_AT = 10  # Examples that are tried when a split is opened.
-
-
-class Reading(NamedTuple):
-  """How data sets are read; none of it changes what is read."""
-  data_dir: str | None = None  # None: TFDS's own default.
-  memory_gib: float = 4.0  # Splits that are larger once decoded stay on disk.
-  check_crc: bool = True  # Compare records with their checksums.
-  skip_bad_images: bool = False  # Leave out what cannot be read, or stop.
 
 
 class InMemory(NamedTuple):

@@ -1,4 +1,4 @@
-"""Repeats a run's figure from a checkpoint.
+"""Evaluates a checkpoint of a run.
 
   python -m resnet.evaluate --workdir=runs/digits_resnet8 --checkpoint=best
 """
@@ -7,32 +7,35 @@ import pathlib
 from absl import flags
 
 from configs.process import command_line
+from configs.process import tensorflow_process
 from configs.process.errors import UserError
 from pipelines import reading_flags
-from pipelines import sources
-from resnet.run import checkpoint
-from resnet import execution_flags
-from resnet import network
-from resnet.run import report
-from resnet.run import run_folder
-from resnet.run import summaries
-from resnet import trainer
+from resnet.execution import execution_flags
 
 
-def parse(argv):
+def parse(argv: list[str]) -> list[str]:
   """Defines and reads the flags; returns the other arguments."""
   for shared in (execution_flags, reading_flags):
     shared.define()
     flags.adopt_module_key_flags(shared)
-  flags.DEFINE_string('workdir', None, 'The folder of the run.')
-  flags.DEFINE_string('checkpoint', 'latest', 'latest, best, or the step of a '
-                      'checkpoint.')
-  flags.DEFINE_string('split', None, "The split; none: the run's own.")
+  flags.DEFINE_string('workdir', None, 'The run folder.')
+  flags.DEFINE_string(
+      'checkpoint', 'latest', 'latest, best, or the step of a checkpoint.')
+  flags.DEFINE_string(
+      'split', None, "The split to evaluate on. Default: the run's own.")
   return command_line.parse_flags(argv)
 
 
-def main(others):
+def main(others: list[str]) -> int:
   """Prints one line; returns the exit code."""
+  with tensorflow_process.starting():
+    from pipelines import sources
+    from resnet import evaluator
+    from resnet import network
+    from resnet.run import checkpoint
+    from resnet.run import report
+    from resnet.run import run_folder
+
   command_line.refuse(others)
   values = flags.FLAGS
   if not values.workdir:
@@ -45,7 +48,7 @@ def main(others):
   split = values.split or config.data.eval_split
   source = sources.load(config.data.name, split, reading_flags.get(),
                         config.data.image_size)
-  # What standardises the input is in the checkpoint, as trained with.
+  # The checkpoint holds the mean and deviation that the run trained with.
   model, state = network.build(config, strategy, source)
   folder = workdir / run_folder.CHECKPOINTS
   step = checkpoint.Checkpoints(folder, state.paths).restore(
@@ -53,7 +56,7 @@ def main(others):
   if step is None:
     raise UserError(f'There is no checkpoint in {folder}: train first, with '
                     f'`python -m resnet.train --workdir={workdir}`.')
-  evaluate = trainer.Evaluate(
+  evaluate = evaluator.Evaluate(
       config, strategy, model, state, source, jit=values.jit)
   print(f'step {step} on {config.data.name} {split}: '
         f'{report.values_text(evaluate())}')
@@ -61,7 +64,11 @@ def main(others):
 
 
 def _step(which, workdir):
-  """The step that --checkpoint means; None for the latest."""
+  """Returns the step that --checkpoint means; None for the latest."""
+  from resnet.run import checkpoint
+  from resnet.run import run_folder
+  from resnet.run import summaries
+
   if which == 'latest':
     return None
   if which.isdigit():
@@ -74,12 +81,12 @@ def _step(which, workdir):
              if r['split'] == 'eval' and r['step'] in there]
   if not records:
     raise UserError(f'--checkpoint=best finds no evaluated checkpoint in '
-                    f'{workdir}: give latest, or train on.')
+                    f'{workdir}: give latest, or train longer.')
   return summaries.best(records, 1)[0]['step']
 
 
-def run():
-  """What the installed command calls."""
+def run() -> None:
+  """Runs the installed command."""
   command_line.run(main, parse)
 
 

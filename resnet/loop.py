@@ -1,271 +1,202 @@
 """The training loop, from a config to a finished run folder.
 
-Build, restore, then until the last step: run some steps, log, evaluate, save.
+Build, restore, then until the last step: log, evaluate, save, train some steps.
 Each of these happens at steps that follow from the config and the flags alone,
-in this order, so that a run that is killed and started again does the same
-things at the same steps as one that never stopped.
+in this order, so that a run that is killed and restarted does the same things
+at the same steps as one that was never stopped.
 """
-import functools
+from collections.abc import Callable
 import math
-import os
 import time
-from typing import NamedTuple
+
+import tensorflow as tf
 
 from configs import schema
 from configs.process.command_line import DONE, START_AGAIN
 from configs.process.errors import UserError
-from pipelines import sources
-from resnet.run import checkpoint
+from resnet import session
 from resnet.distribution import heartbeats
-from resnet import network
-from resnet import plan
-from resnet.run import progress
+from resnet.distribution.group import Group
+from resnet.execution.options import Options
 from resnet.run import report
 from resnet.run import run_folder
-from resnet import state as state_lib
 from resnet.run import stopwatch
 from resnet.run import summaries
-from resnet import trainer
-from resnet.distribution import workers
 
 
-class Options(NamedTuple):
-  """How a run executes; none of it changes what is trained."""
-  reading: sources.Reading = sources.Reading()
-  jit: str = 'auto'
-  log_every_steps: int = 100
-  eval_every_epochs: float = 1.0
-  eval_every_steps: int = 0  # If not 0, counts instead of epochs.
-  save_every_secs: float = 300.0
-  save_every_steps: int = 0
-  keep_last: int = 3
-  keep_best: int = 1
-  steps_per_call: int = 0  # 0: about a second's worth.
-  stall_seconds: float = 300.0  # Then stacks are shown; 0: never.
-  log_positions: bool = False  # Whether log points tell which were drawn.
-
-
-def train_and_evaluate(config, strategy, workdir, options,
-                       stop_requested=lambda step: None):
-  """Trains to the last step of the config, going on from what is in workdir.
+def train_and_evaluate(
+    config: schema.Config, strategy: tf.distribute.Strategy, workdir: str,
+    options: Options,
+    stop_requested: Callable[[int], object] = lambda step: None) -> int:
+  """Trains to the last step of the config, from what is in workdir.
 
   Args:
-    config: a checked schema.Config.
-    strategy: a tf.distribute strategy, see strategy.make.
-    workdir: path of the run folder, made if it does not exist.
-    options: Options.
-    stop_requested: asked between host calls with the number of updates done;
-      true (a signal's name, say) if the run is to save and stop.
+    config: what is trained, checked.
+    strategy: the devices, see strategy.make and workers.join.
+    workdir: path of the run folder; created if it does not exist.
+    options: how the run executes.
+    stop_requested: called between host calls with the number of updates done;
+      returns true (a signal's name, say) if the run is to save and stop.
 
   Returns:
     DONE, or START_AGAIN if it was asked to stop.
 
   Raises:
-    UserError: whatever the user can mend; the loss is not a number.
+    UserError: the user can fix it, or the loss is not a number.
   """
   watch = stopwatch.Stopwatch()
-  chief = workers.rank(strategy) == 0
-  workers.check_same(strategy, run_folder.identity(config), 'start all of them '
-                     'with the same command, code and packages')
-  folder = run_folder.open_for_training(workdir, config, chief)
-  if workers.of_chief(strategy, chief and bool(folder.finished)):
-    if chief:
+  group = Group.of(strategy)
+  group.check_same(run_folder.identity(config), 'start all workers with the '
+                   'same command, code and packages')
+  folder = run_folder.open_for_training(workdir, config, group.is_chief)
+  if group.of_chief(group.is_chief and bool(folder.finished)):
+    if group.is_chief:
       print(report.finished_text(folder.finished, folder.path))
     return DONE
-  run_folder.check_shared(folder, strategy)
+  run_folder.check_shared(folder, group)
   try:
-    with heartbeats.Heartbeats(
-        folder.path, workers.rank(strategy), workers.count(strategy),
-        options.stall_seconds) as beat:
-      return _train(config, strategy, folder, options, stop_requested, beat,
-                    watch)
+    with heartbeats.Heartbeats(folder.path, group.rank, group.count,
+                               options.stall_secs) as beat:
+      return _train(session.start(
+          config, group, folder, options, beat, watch, stop_requested))
   except OSError as error:
     raise UserError(
         f'--workdir={workdir} can no longer be written ({error.strerror}): '
-        'free space or mend permissions there and give the same command again.'
+        'free some space or fix the permissions, then rerun the same command.'
     ) from error
 
 
-def _train(config, strategy, folder, options, stop_requested, beat, watch):
-  """Trains in an open run folder; see train_and_evaluate."""
-  chief = workers.rank(strategy) == 0
-
-  # Build, and go on from the newest checkpoint.
-  with watch.activity('start_up'):
-    open_split = functools.partial(
-        sources.load, config.data.name, reading=options.reading,
-        image_size=config.data.image_size)
-    train_source = open_split(config.data.train_split)
-    eval_source = open_split(config.data.eval_split)
-    total_steps = plan.total_steps(config, train_source.size)
-    model, state = network.build(config, strategy, train_source)
-    checkpoints = checkpoint.Checkpoints(
-        folder.checkpoints, state.paths, options.keep_last)
-    step = first_step = _restore(checkpoints, strategy, state)
-    train = trainer.Train(config, strategy, model, state, train_source,
-                          jit=options.jit, first_step=step,
-                          digest_positions=options.log_positions)
-    evaluate = trainer.Evaluate(config, strategy, model, state, eval_source,
-                                jit=options.jit)
-    replicas, replicas_before = report.replicas(strategy), folder.replicas
-    if chief:
-      folder.describe(config, replicas)
-    written = summaries.Summaries(folder.path, step, chief=chief)
-    if chief and not step:
-      written.write_text('config', report.config_text(config))
-      written.write_settings(schema.plain_fields(config))
-  bar = progress.Progress(
-      total_steps, step, None if chief else open(os.devnull, 'w'))
-  bar.say(report.start_text(config, replicas, step, total_steps, folder.path))
-  if step and replicas != replicas_before:
-    bar.say(report.moved_text(replicas_before, replicas))
-  logs, evals, saves = _events(config, options, train_source.size)
-  epoch = functools.partial(
-      plan.epoch, config=config, train_size=train_source.size)
-  stop, saved_at, lap_step = False, time.monotonic(), step
-  warned = False
-
-  def asked(phase, step):
-    beat.note(phase, step)
-    return stop_requested(step)
-
+def _train(run):
+  """Trains a session.Session to its end; returns the exit code."""
   while True:
-    last = step == total_steps
-
-    if (logs.due(step) or last) and not written.has('train', step):
-      written.write('train', step, {
-          **_means(train, config, options, step - written.last_step('train')),
-          **({'positions': train.digest()} if options.log_positions else {}),
-          'learning_rate': train.learning_rate(step - 1), 'epoch': epoch(step),
-          **_speed(config, watch.lap(), step - lap_step)})
-      train.reset_means()
-      lap_step = step
-      warning = report.input_wait_text(written.of('train'))
-      if warning and not warned:
-        bar.say(warning)
-        warned = True
-
-    new_best = False
-    if (evals.due(step) or last) and not written.has('eval', step) and not stop:
-      with watch.activity('evaluation'):
-        _check_weights(strategy, state)
-        values = evaluate(functools.partial(asked, 'evaluation', step))
-      stop = values is None
-      if values:
-        written.write('eval', step, {**values, 'epoch': epoch(step)})
-        bar.say(f'step {step}  evaluation: {report.values_text(values)}')
-        new_best = step in _best_steps(written, options)
-
-    timed = 0 < options.save_every_secs <= time.monotonic() - saved_at
-    if chief and (saves.due(step) or timed or new_best or last or stop
-                 ) and step > first_step and step not in checkpoints.steps():
-      beat.note('checkpoint', step)
-      with watch.activity('checkpoints'):
-        if not train.is_finite():
-          raise _not_finite('a weight', step, checkpoints)
-        checkpoints.save(step, _best_steps(written, options))
-      saved_at = time.monotonic()
-
-    # One of several workers takes a step even then: the others must know.
-    alone = workers.count(strategy) == 1
-    if last or stop or (
-        alone and step == first_step and asked('training', step)):
-      break
-    boundary = min(total_steps, logs.after(step), evals.after(step),
-                   saves.after(step))
-    most = min(options.steps_per_call or train.steps_per_call, boundary - step)
-    call = train(step, most, asked('training', step))
-    if not math.isfinite(call.loss):
-      raise _not_finite('the loss', call.step, checkpoints)
-    if step == first_step:  # Tracing and compiling is no one's speed.
-      watch.add('start_up', call.seconds)
-      lap_step = call.step
-    else:
-      watch.add('input_wait', call.input_secs)
-    step, stop = call.step, call.stop
-    state.step.assign(step)
-    bar.show(step, epoch=epoch(step), loss=call.loss, accuracy=call.accuracy,
-             images_per_second=call.images / call.seconds)
-
-  beat.note('checkpoint', step)
-  with watch.activity('checkpoints'):
-    checkpoints.wait()
-  if last and not stop:
-    written.write_success(step)
-  written.close()
-  bar.close()
-  if stop or not last:
-    bar.say(report.stop_text(step, folder.path))
-    return START_AGAIN
-  if chief:
-    summary = report.summary(written, watch)
-    folder.finish(summary)
-    print(report.summary_text(summary, folder.path))
-  # A worker that has ended with 0 may not be started again: it stays until the
-  # chief no longer needs it.
-  workers.of_chief(strategy, 0)
-  return DONE
+    _log(run)
+    _evaluate(run)
+    _save(run)
+    # A run that is alone can stop before its first step. One of several workers
+    # takes a step even then: the others must learn of it.
+    if run.is_last or run.stop or (
+        run.group.is_alone and run.step == run.first_step
+        and run.asked_to_stop('training')):
+      return _finish(run)
+    _advance(run)
 
 
-def _restore(checkpoints, strategy, state):
-  """Restores the newest checkpoint the chief can read, on all workers.
+def _log(run):
+  """Writes the means since the last log point, if one is due."""
+  step = run.step
+  if not (run.logs.due(step) or run.is_last) or run.written.has('train', step):
+    return
+  values = run.train.means()
+  images = (step - run.written.last_step('train')) * run.config.global_batch
+  skipped = images - values.pop('images')
+  if run.options.reading.skip_bad_images:
+    values['skipped_images'] = skipped
+  if run.options.log_positions:
+    values['positions'] = run.train.digest()
+  run.written.write('train', step, {
+      **values, 'learning_rate': run.train.learning_rate(step - 1),
+      'epoch': run.epoch(step), **_speed(run)})
+  run.train.reset_means()
+  warning = report.input_wait_text(run.written.of('train'))
+  if warning and not run.warned_of_input:
+    run.bar.say(warning)
+    run.warned_of_input = True
 
-  Returns:
-    Its step; 0 if there is none.
+
+def _speed(run):
+  """Returns the speed since the last log point; nothing if no step was timed.
   """
-  chief, step = workers.rank(strategy) == 0, 0
-  if chief:
-    checkpoints.sweep()
-    step = checkpoints.restore() or 0
-  step = workers.of_chief(strategy, step)
-  if step and not chief:
-    checkpoints.restore(step, set_aside=False)
-  _check_weights(strategy, state)
-  return step
-
-
-def _check_weights(strategy, state):
-  """Raises workers.Disagreement if replicas have drifted apart.
-
-  Copies all weights to the host, and waits for the devices.
-  """
-  if strategy.num_replicas_in_sync > 1:
-    workers.check_same(
-        strategy, {'other weights': state_lib.contents(state)}, 'no step makes '
-        'them differ, so look for a fault of that machine; the same command '
-        'goes on from the last checkpoint')
-
-
-def _events(config, options, train_size):
-  """When to log, evaluate and save: three plan.Every."""
-  evals = plan.every_epochs(options.eval_every_epochs, config, train_size)
-  if options.eval_every_steps:
-    evals = plan.every_steps(options.eval_every_steps)
-  return (plan.every_steps(options.log_every_steps), evals,
-          plan.every_steps(options.save_every_steps))
-
-
-def _means(train, config, options, steps):
-  """Means over the last `steps` updates, and how many images had no part."""
-  means = train.means()
-  skipped = steps * config.global_batch - means.pop('images')
-  if options.reading.skip_bad_images:
-    means['skipped_images'] = skipped
-  return means
-
-
-def _speed(config, lap, steps):
-  """What a lap of `steps` updates says of speed; nothing if it has none."""
-  seconds, waited = lap
+  seconds, waited = run.watch.lap()
+  steps = run.step - run.lap_step
+  run.lap_step = run.step
   if not steps:
     return {}
-  return {'images_per_second': steps * config.global_batch / seconds,
+  return {'images_per_second': steps * run.config.global_batch / seconds,
           'step_milliseconds': 1000 * seconds / steps,
           'input_wait_fraction': waited / seconds}
 
 
-def _best_steps(written, options):
-  best = summaries.best(written.of('eval'), options.keep_best)
+def _evaluate(run):
+  """Evaluates, if it is due; notes whether the result is among the best."""
+  step, run.new_best = run.step, False
+  due = run.evals.due(step) or run.is_last
+  if not due or run.stop or run.written.has('eval', step):
+    return
+  with run.watch.activity('evaluation'):
+    session.check_weights(run.group, run.state)
+    values = run.evaluate(lambda: run.asked_to_stop('evaluation'))
+  if values is None:
+    run.stop = True
+    return
+  run.written.write('eval', step, {**values, 'epoch': run.epoch(step)})
+  run.bar.say(f'step {step}  evaluation: {report.values_text(values)}')
+  run.new_best = step in _best_steps(run)
+
+
+def _save(run):
+  """Starts to write a checkpoint, if one is due."""
+  secs = run.options.save_every_secs
+  timed = 0 < secs <= time.monotonic() - run.saved_at
+  due = (run.saves.due(run.step) or timed or run.new_best or run.is_last
+         or run.stop)
+  if (not run.group.is_chief or not due or run.step == run.first_step
+      or run.step in run.checkpoints.steps()):
+    return
+  run.beat.note('checkpoint', run.step)
+  with run.watch.activity('checkpoints'):
+    if not run.train.is_finite():
+      raise _not_finite('a weight', run.step, run.checkpoints)
+    run.checkpoints.save(run.step, _best_steps(run))
+  run.saved_at = time.monotonic()
+
+
+def _advance(run):
+  """Trains up to the next step at which something is due, in one host call."""
+  step = run.step
+  boundary = min(run.total_steps, run.logs.after(step), run.evals.after(step),
+                 run.saves.after(step))
+  most = min(run.options.steps_per_call or run.train.steps_per_call,
+             boundary - step)
+  call = run.train(step, most, run.asked_to_stop('training'))
+  if not math.isfinite(call.loss):
+    raise _not_finite('the loss', call.step, run.checkpoints)
+  if step == run.first_step:  # Tracing and compiling count as start-up.
+    run.watch.add('start_up', call.seconds)
+    run.lap_step = call.step
+  else:
+    run.watch.add('input_wait', call.input_secs)
+  run.step, run.stop = call.step, call.stop
+  run.state.step.assign(run.step)
+  run.bar.show(run.step, epoch=run.epoch(run.step), loss=call.loss,
+               accuracy=call.accuracy,
+               images_per_second=call.images / call.seconds)
+
+
+def _finish(run):
+  """Waits until all is on disk and says how the run ended; the exit code."""
+  stopped = run.stop or not run.is_last
+  run.beat.note('checkpoint', run.step)
+  with run.watch.activity('checkpoints'):
+    run.checkpoints.wait()
+  if not stopped:
+    run.written.write_success(run.step)
+  run.written.close()
+  run.bar.close()
+  if stopped:
+    run.bar.say(report.stop_text(run.step, run.folder.path))
+    return START_AGAIN
+  if run.group.is_chief:
+    summary = report.summary(run.written, run.watch)
+    run.folder.finish(summary)
+    print(report.summary_text(summary, run.folder.path))
+  # A worker that has ended with 0 may not be restarted: it stays until the
+  # chief no longer needs it.
+  run.group.of_chief(0)
+  return DONE
+
+
+def _best_steps(run):
+  best = summaries.best(run.written.of('eval'), run.options.keep_best)
   return [record['step'] for record in best]
 
 

@@ -1,12 +1,13 @@
 """Splits the CPU into four devices, so that strategies run in every test."""
-# First of all: imports TensorFlow quietly.
-import resnet  # pylint: disable=unused-import
-
 import os
 
-import keras
 import pytest
-import tensorflow as tf
+
+from configs.process import tensorflow_process
+
+with tensorflow_process.starting():
+  import keras
+  import tensorflow as tf
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices('CPU')[0],

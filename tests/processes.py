@@ -11,7 +11,7 @@ import tempfile
 from typing import NamedTuple
 
 _CONTEXT = multiprocessing.get_context('forkserver')
-_CONTEXT.set_forkserver_preload(['resnet.train', 'resnet.evaluate'])
+_CONTEXT.set_forkserver_preload(['tests.preload'])
 _TIMEOUT_SECS = 600  # Longer than any test here takes on a busy machine.
 
 

@@ -1,0 +1,1 @@
+"""From the environment to the addresses of the workers."""

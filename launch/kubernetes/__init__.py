@@ -1,0 +1,1 @@
+"""Writes what Kubernetes needs to train with several workers."""

@@ -1,0 +1,1 @@
+"""Trains in several processes on this machine."""

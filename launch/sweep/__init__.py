@@ -1,0 +1,1 @@
+"""Trains once for each of several settings and seeds."""

@@ -1,0 +1,1 @@
+"""Devices, workers, and what they tell each other."""

@@ -16,6 +16,8 @@ import sys
 import threading
 import time
 
+from configs.process import atomic_file
+
 FOLDER = 'workers'
 _EVERY_SECS = 1.0
 
@@ -61,10 +63,9 @@ class Heartbeats:
 
   def beat(self):
     """Writes the file; tells of a stall, once."""
-    partial = self._path.with_suffix('.partial')
     try:
-      partial.write_text(json.dumps(self._last) + '\n')
-      os.replace(partial, self._path)
+      atomic_file.write(self._path, json.dumps(self._last) + '\n',
+                        durable=False)
     except OSError:  # A full disk must not end a run that can go on.
       pass
     waited = self._clock() - self._last['time']

@@ -1,10 +1,11 @@
-"""Where the other workers are, and waiting until all are there.
+"""Waits until all workers of a run have started. Needs no TensorFlow.
 
   left_secs = wait_for_all(cluster, 600)
 
-TensorFlow would wait as well, but holds Python's global lock meanwhile and
-takes SIGTERM for itself: nothing could be said, and no signal heeded.
+TensorFlow would wait too, but it holds Python's global lock meanwhile and takes
+SIGTERM for itself: nothing could be printed, and no signal handled.
 """
+from collections.abc import Sequence
 import contextlib
 import socket
 import sys
@@ -12,31 +13,33 @@ import time
 
 from configs.process.errors import UserError
 from launch.cluster import addresses
+from launch.cluster import contract
+from launch.cluster import resolver
 
 _ANNOUNCE_SECS = 10.0
-_POLL_SECS = 1.0  # Every worker asks the same name service.
+_POLL_SECS = 1.0  # All workers ask the same name service.
 
 
 class LostPeer(Exception):
-  """Another worker is gone: this process cannot go on, and may be restarted."""
+  """Another worker is gone: this process cannot continue; restart it."""
 
 
-def wait_for_all(cluster, secs):
+def wait_for_all(cluster: resolver.Cluster, secs: float) -> float:
   """Returns once each worker has listened at its address, as this one does.
 
-  Says every few seconds who is still waited for.
+  Prints every ten seconds which workers it is waiting for.
 
   Args:
-    cluster: launch.cluster.resolver.Cluster.
-    secs: how long they are waited for.
+    cluster: the workers, and which of them this is.
+    secs: how long to wait.
 
   Returns:
-    How many of these seconds are left, at least one.
+    How many of these seconds are left; at least one.
 
   Raises:
-    UserError: this worker cannot open its own port; a host does not resolve,
-      and would not later.
-    LostPeer: not all of them came in time.
+    UserError: this worker cannot open its own port, or a host does not resolve
+      and never will.
+    LostPeer: a worker did not start in time.
   """
   started = time.monotonic()
   announce_at = started + _ANNOUNCE_SECS
@@ -47,7 +50,7 @@ def wait_for_all(cluster, secs):
     while absent:
       now = time.monotonic()
       if now - started >= secs:
-        raise LostPeer(f'The workers did not come together in {secs} s: '
+        raise LostPeer(f'Not all workers started within {secs} s: '
                        f'{_reason(cluster, absent)}.')
       if now >= announce_at:
         announce_at += _ANNOUNCE_SECS
@@ -58,34 +61,34 @@ def wait_for_all(cluster, secs):
   return max(1, secs - (time.monotonic() - started))
 
 
-def silent(all_addresses, rank):
-  """The workers other than `rank` that nobody can connect to: a list."""
+def silent(all_addresses: Sequence[str], rank: int) -> list[int]:
+  """Returns the workers other than `rank` that do not accept connections."""
   return [worker for worker, address in enumerate(all_addresses)
           if worker != rank and _connection_error(address)]
 
 
-def named(workers, all_addresses):
-  """The workers with their addresses, for a sentence."""
+def named(workers, all_addresses: Sequence[str]) -> str:
+  """Returns the workers with their addresses, for a sentence."""
   return ', '.join(f'worker {worker} at {all_addresses[worker]}'
                    for worker in workers)
 
 
 def _listener(cluster):
-  """A socket at this worker's port. Raises UserError if that is taken."""
+  """Opens this worker's port; raises UserError if it is taken."""
   _, port = addresses.split(cluster.address)
   try:
     return addresses.listener(port)
   except OSError as error:
     raise UserError(
-        f'Could not start gRPC server: port {port} of worker '
-        f'{cluster.rank} cannot be opened ({error.strerror}): end what uses '
-        'it, or give another port where the addresses are given, on all '
-        'workers.') from error
+        f'{contract.PORT_IN_USE}: port {port} of worker {cluster.rank} cannot '
+        f'be opened ({error.strerror}): end the program that uses it, or give '
+        'all workers another port for this one.') from error
 
 
 def _absent(cluster, workers):
-  """{worker: why}, an OSError, of those that are not there; or, of this worker
-  itself, whose host does not resolve.
+  """Returns {worker: OSError} for the workers that have not started.
+
+  This worker is absent while its own host does not resolve.
   """
   errors = {}
   for worker in workers:
@@ -97,12 +100,12 @@ def _absent(cluster, workers):
 
 
 def _check_names(cluster, absent):
-  """Raises UserError for the first whose host does not resolve."""
+  """Raises UserError for the first worker whose host does not resolve."""
   for worker, error in absent.items():
     if isinstance(error, socket.gaierror):
       raise UserError(
           f'The host of worker {worker}, {cluster.addresses[worker]}, cannot '
-          f'be resolved ({error.strerror}): mend it where it is given, or the '
+          f'be resolved ({error.strerror}): fix it where it is set, or fix the '
           'name service of this machine.') from error
 
 
@@ -112,11 +115,11 @@ def _reason(cluster, absent):
   if nameless:
     return (f'no host was found for {named(nameless, cluster.addresses)} '
             f'({next(iter(nameless.values())).strerror})')
-  return f'{named(absent, cluster.addresses)} (never came)'
+  return f'{named(absent, cluster.addresses)} never started'
 
 
 def _name_error(address):
-  """The OSError of looking for a host; None without."""
+  """Returns the OSError of resolving a host, or None."""
   try:
     socket.getaddrinfo(*addresses.split(address))
   except OSError as error:
@@ -125,7 +128,7 @@ def _name_error(address):
 
 
 def _connection_error(address):
-  """The OSError of connecting; None without."""
+  """Returns the OSError of connecting to an address, or None."""
   try:
     socket.create_connection(addresses.split(address), timeout=2).close()
   except OSError as error:
@@ -134,9 +137,8 @@ def _connection_error(address):
 
 
 def _answer(listener):
-  """Waits a moment, or until another worker looks for this one: then that is
-  there itself, most likely.
+  """Waits a moment, or less if another worker connects: it is up, most likely.
   """
   listener.settimeout(_POLL_SECS)
-  with contextlib.suppress(OSError):  # Nobody did.
+  with contextlib.suppress(OSError):  # Nobody connected.
     listener.accept()[0].close()

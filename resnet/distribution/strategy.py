@@ -2,16 +2,15 @@
 import tensorflow as tf
 
 from configs.process.errors import UserError
+from resnet.execution.options import STRATEGIES
 
-MULTI_WORKER = 'multi_worker_mirrored'  # Made by workers.join.
-NAMES = ('one_device', 'mirrored', MULTI_WORKER)
 
 
 def make(name, devices=(), virtual_devices=0):
   """A strategy over the devices asked for.
 
   Args:
-    name: one of NAMES.
+    name: one of STRATEGIES.
     devices: names such as 'GPU:0', '0' (a GPU) or 'CPU:0'; none: all GPUs, or
       the CPUs where there is no GPU (one_device: the first of them).
     virtual_devices: splits the CPU into so many logical devices and uses
@@ -20,9 +19,9 @@ def make(name, devices=(), virtual_devices=0):
   Raises:
     UserError: unknown strategy, or more devices than there are.
   """
-  if name not in NAMES:
+  if name not in STRATEGIES:
     raise UserError(
-        f'--strategy={name} is unknown: choose one of {", ".join(NAMES)}.')
+        f'--strategy={name} is unknown: choose one of {", ".join(STRATEGIES)}.')
   if virtual_devices and devices:
     raise UserError(
         f'--virtual_devices={virtual_devices} and --devices='

@@ -24,7 +24,7 @@ from absl import logging
 import tensorflow as tf
 
 from configs.process import command_line
-from configs.process.errors import UserError
+from configs.process.errors import UserError, first_line
 
 
 class Checkpoints:
@@ -138,7 +138,7 @@ class Checkpoints:
     try:
       tf.train.load_checkpoint(self._prefix(step))  # Reads the index.
     except Exception as error:  # As in _try_restore.
-      return _first_line(error)
+      return first_line(error)
     return None
 
   def _flush(self, step):
@@ -169,7 +169,7 @@ class Checkpoints:
       self._checkpoint.write(self._prefix(step), self._options)
     except (tf.errors.OpError, OSError) as error:
       self._saving = None
-      raise self._failure(step, _first_line(error)) from error
+      raise self._failure(step, first_line(error)) from error
 
   def _failure(self, step, reason):
     kept = ', '.join(map(str, self.steps())) or 'none'
@@ -183,7 +183,7 @@ class Checkpoints:
     try:
       self._checkpoint.restore(self._prefix(step)).assert_consumed()
     except Exception as error:  # IndexError, RuntimeError, OpError, ...: the
-      return _first_line(error)  # reader has one for each kind of damage.
+      return first_line(error)  # reader has one for each kind of damage.
     return None
 
   def _delete_old(self):
@@ -205,8 +205,3 @@ def steps_in(folder):
   found = (re.fullmatch(r'ckpt-(\d+)\.index', path.name)
            for path in pathlib.Path(folder).glob('ckpt-*.index'))
   return sorted(int(match[1]) for match in found if match)
-
-
-def _first_line(error):
-  return (getattr(error, 'message', '') or str(error) or type(error).__name__
-          ).splitlines()[0][:200]

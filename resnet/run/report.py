@@ -4,16 +4,16 @@ import json
 from configs import schema
 from resnet.run import progress
 from resnet.run import summaries
-from resnet.distribution import workers
+from resnet.distribution.group import Group
 
 _WAITS, _WAIT_FRACTION = 3, 0.1  # Log points, and share of their time.
 
 
-def replicas(strategy):
-  """What a strategy trains on: {'workers': int, 'devices': [str] of each}."""
-  return {'workers': workers.count(strategy),
+def replicas(group: Group) -> dict:
+  """Returns what trains: {'workers': int, 'devices': [str] of each}."""
+  return {'workers': group.count,
           'devices': [device.rpartition('/device:')[2]
-                      for device in strategy.extended.worker_devices]}
+                      for device in group.strategy.extended.worker_devices]}
 
 
 def start_text(config, replicas, step, total_steps, path):

@@ -18,14 +18,14 @@ import keras
 import tensorflow as tf
 
 from configs import schema
+from configs.process import atomic_file
 from configs.process.errors import UserError
+from launch.cluster import contract
 from resnet.distribution import heartbeats
-from resnet.distribution import workers
+from resnet.distribution.group import Disagreement, Group
 
 CHECKPOINTS = 'checkpoints'
 _SHARED_MARK = '.shared'
-# As launch/doctor/workdir.py has it; a kill may leave one.
-_DOCTORS_MARK = '.doctor-'
 _SEEN_WITHIN_SECS = 10.0  # Network file systems show new files late.
 
 
@@ -128,31 +128,27 @@ def check_usable(workdir, config):
         'you may read and write.') from error
 
 
-def check_shared(folder, strategy):
-  """Raises workers.Disagreement unless all workers see the same folder.
+def check_shared(folder: RunFolder, group: Group) -> None:
+  """Checks that all workers see the same folder. All of them must call it.
 
-  All must call it.
-
-  Args:
-    folder: RunFolder.
-    strategy: any tf.distribute strategy.
+  Raises:
+    Disagreement: some workers do not.
   """
-  if workers.count(strategy) == 1:
+  if group.is_alone:
     return
-  chief = workers.rank(strategy) == 0
   mark, number = folder.path / _SHARED_MARK, secrets.randbits(48)
-  if chief:
+  if group.is_chief:
     mark.write_text(str(number))
-  number = workers.of_chief(strategy, number)
+  number = group.of_chief(number)
   end = time.monotonic() + _SEEN_WITHIN_SECS
   while not (seen := _reads(mark, number)) and time.monotonic() < end:
     time.sleep(0.1)
-  blind = [rank for rank, sees in enumerate(workers.exchange(strategy, [seen]))
+  blind = [rank for rank, sees in enumerate(group.exchange([seen]))
            if not sees]
-  if chief:
+  if group.is_chief:
     mark.unlink()
   if blind:
-    raise workers.Disagreement(
+    raise Disagreement(
         f'--workdir={folder.path} of worker 0 is not what worker '
         f'{", ".join(map(str, blind))} finds under that name: give a folder '
         'that all workers share.')
@@ -161,10 +157,10 @@ def check_shared(folder, strategy):
 def identity(config):
   """What must be the same in all processes of a run: {what: [bytes]}."""
   return {
-      'another configuration': [json.dumps(schema.to_dict(config)).encode()],
-      'other versions of Python, TensorFlow or Keras': [
+      'config fields': [json.dumps(schema.to_dict(config)).encode()],
+      'versions of Python, TensorFlow or Keras': [
           json.dumps(versions()).encode()],
-      'other code': [code_digest().encode()]}
+      'source files': [code_digest().encode()]}
 
 
 def read_config(workdir):
@@ -192,13 +188,7 @@ def read_json(path):
 
 def write_json(path, values):
   """Replaces a file at once: a reader or a kill never meets half of it."""
-  partial = path.with_name(f'{path.name}.partial')
-  with partial.open('w') as file:
-    json.dump(values, file, indent=2)
-    file.write('\n')
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(partial, path)
+  atomic_file.write(path, json.dumps(values, indent=2) + '\n')
 
 
 def versions():
@@ -209,10 +199,11 @@ def versions():
 
 def code_digest():
   """Hex digits that tell this code, as it trains, from any other."""
-  root = pathlib.Path(__file__).parents[1]
+  root = pathlib.Path(__file__).parents[2]
   code = hashlib.sha256()
-  for package in ('configs', 'pipelines', 'resnet'):
-    for path in sorted((root / package).glob('*.py')):
+  for package in ('configs', 'launch/cluster', 'pipelines', 'resnet'):
+    for path in sorted((root / package).rglob('*.py')):
+      code.update(f'{path.relative_to(root)}\0'.encode())
       code.update(path.read_bytes())
   return code.hexdigest()
 
@@ -239,7 +230,7 @@ def _only_ours(path):
   """True for what a run killed before its config.json was written has made."""
   ours = (CHECKPOINTS, '.lock', 'config.json.partial', _SHARED_MARK,
           heartbeats.FOLDER)
-  return all(entry.name in ours or entry.name.startswith(_DOCTORS_MARK)
+  return all(entry.name in ours or entry.name.startswith(contract.DOCTOR_MARK)
              for entry in path.iterdir())
 
 

@@ -15,6 +15,7 @@ from tensorboard.plugins.scalar import summary_v2 as scalar_summary
 from tensorboard.plugins.text import summary_v2 as text_summary
 from tensorboard.summary.writer import record_writer
 
+from configs.process import atomic_file
 from resnet.run import hparams
 
 
@@ -127,6 +128,4 @@ def _open_events(folder, clock):
 
 
 def _rewrite(path, records):
-  partial = path.with_name(f'{path.name}.partial')
-  partial.write_text(''.join(json.dumps(r) + '\n' for r in records))
-  os.replace(partial, path)
+  atomic_file.write(path, ''.join(json.dumps(r) + '\n' for r in records))

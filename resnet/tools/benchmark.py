@@ -30,10 +30,11 @@ from pipelines import augmentation
 from pipelines import batches
 from pipelines import reading_flags
 from pipelines import sources
-from resnet import execution_flags
+from resnet.execution import execution_flags
 from resnet import loop
 from resnet import network
 from resnet.distribution import strategy as strategy_lib
+from resnet.execution.options import Options
 from resnet.run import summaries
 
 
@@ -60,7 +61,7 @@ def main(parsed):
   reading = reading_flags.get()
   blocks = Blocks(config, plain_step(config, strategy, reading, values.jit),
                   values.rounds, values.block_secs)
-  options = loop.Options(reading, jit=values.jit)
+  options = Options(reading, jit=values.jit)
   with (tempfile.TemporaryDirectory() as folder,
         contextlib.redirect_stderr(io.StringIO())):
     loop.train_and_evaluate(config, strategy, f'{folder}/run', options,

@@ -22,10 +22,10 @@ from pipelines import augmentation
 from pipelines import batches
 from pipelines import reading_flags
 from pipelines import sources
-from resnet import execution_flags
+from resnet.execution import execution_flags
+from resnet import compilation
 from resnet import network
 from resnet import steps
-from resnet import trainer
 
 _NOTHING = {'crop_padding': 0, 'flip': False, 'policy': 'none',
             'brightness': 0.0, 'contrast': 0.0, 'saturation': 0.0,
@@ -94,8 +94,8 @@ def _timed(config, strategy, model, state, batch, jit, fields):
     The augmentation alone; forward and backward with it.
   """
   config = dataclasses.replace(config, augment=schema.Augment(**fields))
-  augment_images = trainer.make_augment(config, strategy, jit)
-  compiled = trainer.compiler(config, strategy, jit)
+  augment_images = compilation.augment(config, strategy, jit)
+  compiled = compilation.compiler(config, strategy, jit)
   forward_backward = tf.function(compiled(functools.partial(
       steps.forward_backward, model=model, augment=augment_images,
       standardize=augmentation.standardize, label_smoothing=config.label_smoothing,

@@ -20,12 +20,12 @@ import tensorflow as tf
 from configs.process import command_line
 from configs import schema
 from configs.process.errors import UserError
+from launch.cluster import contract
 from pipelines import reading_flags
 from pipelines import sources
-from resnet import execution_flags
+from resnet.execution import execution_flags
 from resnet.run import run_folder
-from resnet.distribution import strategy as strategy_lib
-from resnet import training_flags
+from resnet.execution import training_flags
 
 # Those that all workers must agree on, besides the config.
 _SHARED_FLAGS = ('virtual_devices', 'jit', 'deterministic', 'collectives',
@@ -69,7 +69,7 @@ def _devices():
   values = flags.FLAGS
   gpus = [tf.config.experimental.get_device_details(gpu).get(
       'device_name', 'GPU') for gpu in tf.config.list_physical_devices('GPU')]
-  if values.strategy == strategy_lib.MULTI_WORKER:
+  if values.strategy == contract.MULTI_WORKER:
     execution_flags.refuse_devices()
     return ['CPU'] * values.virtual_devices or gpus or ['CPU']
   names = execution_flags.make_strategy().extended.worker_devices

@@ -12,6 +12,7 @@ from pipelines import batches
 from pipelines import decoding
 from pipelines import on_disk
 from pipelines import sources
+from pipelines.options import Reading
 from tests import tiny_dataset
 
 
@@ -25,7 +26,7 @@ def data_dir(tmp_path_factory):
 
 def _open(name, data_dir, split='train', image_size=0, **kwargs):
   return sources.load(
-      name, split, sources.Reading(data_dir, **kwargs), image_size)
+      name, split, Reading(data_dir, **kwargs), image_size)
 
 
 def _train(source, replicas=1, first=0, last=12, crop=None, repeats=1):

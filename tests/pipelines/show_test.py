@@ -9,6 +9,7 @@ from pipelines import batches
 from pipelines import decoding
 from pipelines import show
 from pipelines import sources
+from pipelines.options import Reading
 from tests import processes
 from tests import tiny_dataset
 
@@ -35,7 +36,7 @@ def _config(**fields):
 
 
 def test_rows_are_the_first_pictures_of_the_run_before_and_after(data_dir):
-  source = sources.load('photos', 'train', sources.Reading(data_dir), 64)
+  source = sources.load('photos', 'train', Reading(data_dir), 64)
   config = _config(smallest_crop=0.3, erasing=0.7)
   cells = _cells(show.draw(config, source, rows=6, columns=3), 64)
   assert cells.shape == (6, 4, 64, 64, 3)
@@ -52,7 +53,7 @@ def test_rows_are_the_first_pictures_of_the_run_before_and_after(data_dir):
 
 
 def test_mixed_rows_add_up_to_their_pair(data_dir):
-  source = sources.load('photos', 'train', sources.Reading(data_dir), 64)
+  source = sources.load('photos', 'train', Reading(data_dir), 64)
   cells = _cells(show.draw(
       _config(smallest_crop=1.0, mixup=0.5), source, rows=2, columns=5), 64)
   unmixed = _cells(show.draw(

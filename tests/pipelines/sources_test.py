@@ -11,12 +11,13 @@ import tensorflow_datasets as tfds
 from configs.process.errors import UserError
 from pipelines import pixel_statistics
 from pipelines import sources
+from pipelines.options import Reading
 from tests import tiny_dataset
 
 
 def _load(name, split, data_dir, image_size=0, **kwargs):
   return sources.load(
-      name, split, sources.Reading(data_dir, **kwargs), image_size)
+      name, split, Reading(data_dir, **kwargs), image_size)
 
 
 def _read(source, examples, crop=None):

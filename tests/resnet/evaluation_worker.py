@@ -12,10 +12,11 @@ import tensorflow as tf
 from configs.process import command_line
 from configs import schema
 from pipelines import sources
-from resnet import execution_flags
+from resnet.execution import execution_flags
 from resnet import state as state_lib
-from resnet import trainer
+from resnet import evaluator
 from resnet.distribution import workers
+from resnet.distribution.group import Group
 
 _CLASSES = 10
 
@@ -59,8 +60,8 @@ def _evaluate(strategy):
         tf.constant(images), tf.constant(labels), _CLASSES)
     for batch in flags.FLAGS.batches:
       config = schema.Config(eval_batch=batch)
-      values = trainer.Evaluate(
+      values = evaluator.Evaluate(
           config, strategy, model, state, source, jit='false')()
-      if workers.rank(strategy) == 0:
+      if Group.of(strategy).is_chief:
         print(json.dumps({'size': size, 'batch': batch, **values}))
   return command_line.DONE

@@ -225,8 +225,8 @@ def test_a_finished_run_says_so_and_evaluate_repeats_its_figure(undisturbed):
 
 
 def test_a_limit_of_minutes_stops_and_saves(tmp_path):
-  result = _train(tmp_path / 'run', ('--max_minutes=0.0001',))
+  result = _train(tmp_path / 'run', ('--max_mins=0.0001',))
   assert result.code == 143, result.err
   assert 'Stopped before the first step' in result.err
-  result = _train(tmp_path / 'run', ('--max_minutes=100',))
+  result = _train(tmp_path / 'run', ('--max_mins=100',))
   assert result.code == 0, result.err

@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from configs import schema
 from pipelines import sources
+from pipelines.options import Reading
+from resnet import evaluator
 from resnet import network
 from resnet import state as state_lib
 from resnet import steps
@@ -231,7 +233,7 @@ def test_evaluation_counts_each_example_once(replicas, batch):
   config = _config(eval_batch=batch)
   strategy, source = strategies.on_cpus(replicas), _source(11, classes=7)
   model, state = network.build(config, strategy, source)
-  values = trainer.Evaluate(
+  values = evaluator.Evaluate(
       config, strategy, model, state, source, jit='false')()
 
   mean, stddev = state.mean.numpy(), state.stddev.numpy()
@@ -250,7 +252,7 @@ def test_evaluation_counts_each_example_once(replicas, batch):
 
 def test_pictures_whose_size_grows_during_the_run(tmp_path):
   tiny_dataset.prepare_photos(tmp_path)
-  source = sources.load('photos', 'train', sources.Reading(tmp_path), 32)
+  source = sources.load('photos', 'train', Reading(tmp_path), 32)
   config = _config(
       data=schema.Data(name='photos', image_size=32), train_steps=5,
       augment=schema.Augment(sizes=(16, 24), flip=True))
@@ -262,7 +264,7 @@ def test_pictures_whose_size_grows_during_the_run(tmp_path):
   calls = [train(0, 5, False), train(3, 5, False)]
   assert [(call.step, call.images) for call in calls] == [(3, 24), (5, 16)]
   assert train.is_finite()
-  evaluate = trainer.Evaluate(
+  evaluate = evaluator.Evaluate(
       config, strategy, model, state, source, jit='false')
   assert evaluate()['examples'] == 24
 
@@ -270,7 +272,7 @@ def test_pictures_whose_size_grows_during_the_run(tmp_path):
 def test_evaluation_stops_when_asked():
   config, strategy, source = _config(), strategies.on_cpus(2), _source(11)
   model, state = network.build(config, strategy, source)
-  evaluate = trainer.Evaluate(
+  evaluate = evaluator.Evaluate(
       config, strategy, model, state, source, jit='false')
   assert evaluate(lambda: 'SIGTERM') is None
 

@@ -20,6 +20,7 @@ from resnet.distribution import heartbeats
 from resnet.distribution import peers
 from resnet.run import run_folder
 from resnet import trainer
+from resnet.distribution import feeding
 from resnet.distribution import workers
 from tests.resnet import evaluation_worker
 from tests import processes
@@ -153,7 +154,7 @@ def test_a_worker_that_hangs_is_named(tmp_path):
   hang = functools.partial(_stop_forever_at, 5, tmp_path)
   ports = _free_ports(2)
   # Stalls are looked for each second, long before a worker counts as lost.
-  started = [_start(ports, rank, tmp_path / 'run', '--stall_seconds=1',
+  started = [_start(ports, rank, tmp_path / 'run', '--stall_secs=1',
                     '--heartbeat_secs=8', between_calls=hang if rank else None)
              for rank in range(2)]
   chief = processes.finish(*started[0])
@@ -284,11 +285,11 @@ def test_three_workers_of_two_replicas_count_each_example_once(tmp_path):
 
 
 def test_no_worker_has_to_free_a_stream_before_it_can_end():
-  one = weakref.ref(trainer._iterate('a', tf.data.Dataset.range(3)))
-  other = weakref.ref(trainer._iterate('b', tf.data.Dataset.range(3)))
+  one = weakref.ref(feeding.iterate('a', tf.data.Dataset.range(3)))
+  other = weakref.ref(feeding.iterate('b', tf.data.Dataset.range(3)))
   gc.collect()
   assert one() and other()
-  trainer._iterate('a', tf.data.Dataset.range(3))
+  feeding.iterate('a', tf.data.Dataset.range(3))
   gc.collect()
   assert other() and not one()
 

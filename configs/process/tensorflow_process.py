@@ -1,0 +1,25 @@
+"""Prepares a process for TensorFlow, just before it is imported.
+
+  def main(parsed):
+    with tensorflow_process.starting():
+      from resnet import loop
+
+Programs import TensorFlow only once their flags have been read: a misspelt flag
+is reported in a fraction of a second, and the settings below, some of which are
+read while TensorFlow is imported, are made by the program, not by a package.
+"""
+from collections.abc import Iterator
+import contextlib
+
+from configs.process import host_memory
+from configs.process import quiet
+from configs.process import xla_cache
+
+
+@contextlib.contextmanager
+def starting() -> Iterator[None]:
+  """Sets memory, XLA's cache and logging; import TensorFlow in the block."""
+  host_memory.keep_freed()  # Before TensorFlow has threads.
+  xla_cache.use()
+  with quiet.tensorflow_import():
+    yield

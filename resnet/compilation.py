@@ -1,0 +1,50 @@
+"""What makes a pure function ready to be traced: XLA, or nothing at all."""
+from collections.abc import Callable
+import functools
+
+import tensorflow as tf
+
+from configs import schema
+from pipelines import augmentation
+from resnet.distribution import strategy as strategy_lib
+
+
+def compiler(config: schema.Config, strategy: tf.distribute.Strategy,
+             jit: str) -> Callable[[Callable], Callable]:
+  """Returns the wrapper for the functions of a step.
+
+  Args:
+    config: what is trained; batch norm over replicas cannot be compiled.
+    strategy: the devices.
+    jit: 'true', 'false', or 'auto': on GPUs.
+
+  Raises:
+    UserError: 'true' was given and the step cannot be compiled.
+  """
+  if strategy_lib.use_xla(jit, strategy, config.model.sync_batch_norm):
+    return _with_xla
+  # Not a tf.function either: synchronised batch norm reduces over replicas,
+  # which a nested function cannot.
+  return tf.autograph.experimental.do_not_convert
+
+
+def augment(config: schema.Config, strategy: tf.distribute.Strategy,
+            jit: str) -> Callable:
+  """Returns what forward_backward does to images first: augmentation.apply.
+
+  Where XLA is not used for the whole step, jit='auto' still uses it here: on
+  GPUs, because TensorFlow's own integer operations would run on the host, and
+  for policies, because it makes them three times as fast on CPUs.
+  """
+  function = functools.partial(
+      augmentation.apply, seed=config.seed, config=config.augment)
+  if jit == 'auto' and (strategy_lib.on_gpus(strategy)
+                        or config.augment.policy != 'none'):
+    return _with_xla(function)
+  return function
+
+
+def _with_xla(function):
+  # The lambda hides bound keywords, which tf.function would take for inputs.
+  return tf.function(lambda *arguments: function(*arguments),
+                     jit_compile=True, autograph=False)

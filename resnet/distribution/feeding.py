@@ -1,0 +1,67 @@
+"""What each process feeds its replicas: batches, and what it tells the others."""
+from collections.abc import Callable, Iterable, Iterator
+import contextlib
+
+import tensorflow as tf
+
+from pipelines import batches
+
+_iterators = {}  # {use: the newest iterator}; see iterate.
+
+
+def distribute(strategy: tf.distribute.Strategy,
+               make_dataset: Callable) -> tf.distribute.DistributedDataset:
+  """Distributes make_dataset(share=...), with one share for each process."""
+  replicas = strategy.num_replicas_in_sync
+
+  def of_process(context):
+    local = replicas // context.num_input_pipelines
+    return make_dataset(share=batches.Share(
+        replicas, context.input_pipeline_id * local, local))
+
+  return strategy.distribute_datasets_from_function(of_process)
+
+
+def iterate(use: str, dataset: Iterable) -> Iterator:
+  """Returns an iterator, kept alive until the next one for the same use.
+
+  Freeing one in mid-stream takes a second, or five on a busy machine. At the
+  end of a process that was told to stop, all other workers would wait for it.
+  """
+  _iterators[use] = iter(dataset)
+  return _iterators[use]
+
+
+def host_values(stop: object, step_secs: float) -> tf.Tensor:
+  """Returns what this process adds to the sum that all processes see.
+
+  The number of steps in a call follows from that sum, too. A collective only
+  meets that of the same iteration of the same call, so workers that chose by
+  their own clocks would wait for each other indefinitely.
+
+  Args:
+    stop: true if this process was asked to stop.
+    step_secs: seconds each step of its last call took.
+
+  Returns:
+    float32 [2].
+  """
+  return tf.constant([float(bool(stop)), step_secs])
+
+
+@contextlib.contextmanager
+def explained(source, examples: Callable[[], Iterable[int]]) -> Iterator[None]:
+  """Turns TensorFlow's error about unreadable input into a UserError.
+
+  Args:
+    source: see pipelines/sources.py.
+    examples: returns the examples that may have been read meanwhile; called
+      after an error.
+  """
+  try:
+    yield
+  except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
+    explanation = source.explain(examples())
+    if explanation:
+      raise explanation from error
+    raise

@@ -1,0 +1,106 @@
+"""Evaluates the network on a split: every example is counted once."""
+import functools
+import time
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from configs import schema
+from configs.process import host_memory
+from pipelines import augmentation
+from pipelines import batches
+from resnet import compilation
+from resnet import plan
+from resnet import state as state_lib
+from resnet import steps
+from resnet.distribution import feeding
+
+
+class Evaluate:
+  """Passes over one split, as often as it is called."""
+
+  def __init__(self, config: schema.Config, strategy: tf.distribute.Strategy,
+               model, state: state_lib.State, source, *, jit: str):
+    """Builds the pass; nothing is read yet.
+
+    Args:
+      config: what is trained; eval_batch is shared by all replicas.
+      strategy: the devices.
+      model: Keras model, see network.build.
+      state: the variables to evaluate with.
+      source: the split, see pipelines/sources.py.
+      jit: 'true', 'false' or 'auto'.
+    """
+    replicas = strategy.num_replicas_in_sync
+    replica_batch = -(-config.eval_batch // replicas)
+    self._steps = batches.eval_steps(source.size, replica_batch, replicas)
+    self._source, self._batch = source, replica_batch * replicas
+    self._replicas = replicas
+    self._dataset = feeding.distribute(strategy, functools.partial(
+        batches.evaluate, source, replica_batch=replica_batch))
+    self._run = _make_run(strategy, functools.partial(
+        steps.replica_eval_step, state,
+        evaluate=compilation.compiler(config, strategy, jit)(functools.partial(
+            steps.evaluate, model=model,
+            standardize=augmentation.standardize))))
+
+  def __call__(self, stop_requested: Callable[[], object] = lambda: None
+               ) -> dict[str, float] | None:
+    """Makes one pass.
+
+    Args:
+      stop_requested: asked between host calls whether to stop.
+
+    Returns:
+      {'loss' (nats), 'accuracy', 'top5_accuracy' (with more than 5 classes),
+      'examples' (how many were counted), 'skipped_images' (as bad, if any)};
+      None if a process was asked to stop.
+
+    Raises:
+      UserError: the input cannot be read, or all of it was skipped as bad.
+    """
+    iterator = feeding.iterate('evaluate', self._dataset)
+    totals, step = tf.zeros([6]), 0
+    most, step_secs, secs_sum = 1, 0.0, 0.0
+    host_memory.keep_freed()
+    while step < self._steps:
+      started = time.monotonic()
+      last = min(step + most, self._steps)
+      with feeding.explained(self._source, lambda: range(
+          step * self._batch, min(last * self._batch, self._source.size))):
+        totals = self._run(
+            iterator, tf.constant(step), tf.constant(last), totals,
+            feeding.host_values(stop_requested(), step_secs))
+        stop, secs = totals[:2].numpy()  # Waits for the devices.
+      if stop:
+        return None
+      step_secs = (time.monotonic() - started) / (last - step)
+      most = plan.steps_of_next_call(
+          last - step, (secs - secs_sum) / self._replicas)
+      step, secs_sum = last, secs
+    return self._values(*totals[2:].numpy().tolist())
+
+  def _values(self, loss_sum, correct, top5, count):
+    if not count:  # All were skipped: say what is wrong with the first.
+      raise self._source.explain([0])
+    values = {'loss': loss_sum / count, 'accuracy': correct / count,
+              'top5_accuracy': top5 / count, 'examples': int(count)}
+    if count < self._source.size:
+      values['skipped_images'] = self._source.size - int(count)
+    if self._source.num_classes <= 5:
+      del values['top5_accuracy']
+    return values
+
+
+def _make_run(strategy, replica_step):
+  """Returns the tf.function that makes several steps of a pass."""
+  @tf.function
+  def run(iterator, step, last, totals, host):
+    while step < last and totals[0] == 0.0:
+      per_replica = strategy.run(replica_step, args=(next(iterator), host))
+      totals += strategy.reduce(
+          tf.distribute.ReduceOp.SUM, per_replica, axis=None)
+      step += 1
+    return totals
+
+  return run

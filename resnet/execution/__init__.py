@@ -1,0 +1,1 @@
+"""Where and how a run executes: options as plain values, and their flags."""

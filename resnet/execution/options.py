@@ -1,0 +1,37 @@
+"""How a run executes, as plain values that do not need TensorFlow.
+
+None of them changes what is trained. training_flags and execution_flags define
+the flags.
+"""
+from typing import NamedTuple
+
+from launch.cluster import contract
+from pipelines.options import Reading
+
+STRATEGIES = ('one_device', 'mirrored', contract.MULTI_WORKER)
+COLLECTIVES = ('auto', 'ring', 'nccl')
+
+
+class Options(NamedTuple):
+  """Options of the training loop."""
+  reading: Reading = Reading()
+  jit: str = 'auto'
+  log_every_steps: int = 100
+  eval_every_epochs: float = 1.0
+  eval_every_steps: int = 0  # If not 0, used instead of eval_every_epochs.
+  save_every_secs: float = 300.0
+  save_every_steps: int = 0
+  keep_last: int = 3
+  keep_best: int = 1
+  steps_per_call: int = 0  # 0: about one second's worth.
+  stall_secs: float = 300.0  # Until stacks are shown; 0: never.
+  log_positions: bool = False  # Whether log points identify their examples.
+
+
+class WorkerOptions(NamedTuple):
+  """How several workers wait for each other and sum their gradients."""
+  collectives: str = 'auto'  # One of COLLECTIVES.
+  start_secs: int = 600  # Until all workers must have started.
+  heartbeat_secs: int = 10  # Until a silent worker counts as lost.
+  collective_secs: int = 0  # Until a collective counts as hung; 0: never.
+  pack_mib: int = 0  # Size of the packs that gradients are summed in; 0: one.

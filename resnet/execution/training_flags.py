@@ -1,0 +1,76 @@
+"""The flags of `python -m resnet.train`: where and how a run executes."""
+import pathlib
+
+from absl import flags
+
+from configs import loading
+from configs import schema
+from pipelines import reading_flags
+from resnet.execution import execution_flags
+from resnet.execution.options import Options
+
+_DEFAULTS = Options()
+
+
+def parse(argv: list[str]) -> tuple[schema.Config, str, list[str]]:
+  """Defines and reads the flags.
+
+  Returns:
+    (config, the recipe's name, arguments that are not flags).
+
+  Raises:
+    UserError: a flag, the recipe or a field of the config is wrong.
+  """
+  for shared in (execution_flags, reading_flags):
+    shared.define()
+    flags.adopt_module_key_flags(shared)
+  flags.DEFINE_string(
+      'workdir', None, 'The run folder. Default: runs/<recipe>.')
+  flags.DEFINE_integer(
+      'steps_per_call', _DEFAULTS.steps_per_call, 'Updates in each host call. '
+      "0: about one second's worth.", lower_bound=0)
+  flags.DEFINE_integer(
+      'log_every_steps', _DEFAULTS.log_every_steps, 'Updates between log '
+      'points.', lower_bound=1)
+  flags.DEFINE_bool(
+      'log_positions', _DEFAULTS.log_positions, 'Adds to each log point in '
+      'metrics.jsonl a digest of the positions in the data that were drawn '
+      'since the last one.')
+  flags.DEFINE_float(
+      'eval_every_epochs', _DEFAULTS.eval_every_epochs, 'Epochs between '
+      'evaluations. 0: only at the end.', lower_bound=0)
+  flags.DEFINE_integer(
+      'eval_every_steps', _DEFAULTS.eval_every_steps, 'Updates between '
+      'evaluations. 0: --eval_every_epochs decides.', lower_bound=0)
+  flags.DEFINE_float(
+      'save_every_secs', _DEFAULTS.save_every_secs, 'Seconds between '
+      'checkpoints. 0: off.', lower_bound=0)
+  flags.DEFINE_integer(
+      'save_every_steps', _DEFAULTS.save_every_steps, 'Updates between '
+      'checkpoints, in addition to --save_every_secs. 0: off.', lower_bound=0)
+  flags.DEFINE_integer(
+      'keep_last', _DEFAULTS.keep_last, 'How many of the newest checkpoints to '
+      'keep.', lower_bound=1)
+  flags.DEFINE_integer(
+      'keep_best', _DEFAULTS.keep_best, 'How many of the most accurate '
+      'checkpoints to keep.', lower_bound=0)
+  flags.DEFINE_float(
+      'max_mins', 0, 'Minutes after which the process saves and exits with '
+      '143, which asks launchers to restart it. 0: never.', lower_bound=0)
+  flags.DEFINE_float(
+      'stall_secs', _DEFAULTS.stall_secs, 'Seconds without progress after '
+      'which the stacks of all threads are printed. 0: never.', lower_bound=0)
+  return loading.parse(argv)
+
+
+def options() -> Options:
+  """Returns the options that the parsed flags ask for."""
+  values = flags.FLAGS
+  return Options(reading_flags.get(), **{
+      name: values[name].value for name in Options._fields[1:]})
+
+
+def workdir(recipe: str) -> pathlib.Path:
+  """Returns the path of the run folder, for a run of the recipe."""
+  return pathlib.Path(
+      flags.FLAGS.workdir or f'runs/{recipe}').expanduser()
