@@ -7,8 +7,7 @@ Accuracy: not measured here. Depths 110, 164 and 1001 (9n+2) are one override.
   python -m resnet.train --config=cifar10_resnet56_v2 --strategy=mirrored \
       --config.model.depth=164
 """
-from configs import cifar10_resnet20
-from configs import schema
+from configs import cifar10_resnet20, schema
 
 
 def get_config() -> schema.Config:

@@ -4,8 +4,7 @@ The schedule is that of imagenet_resnet50. Top-1: not measured here.
 
   python -m resnet.train --config=imagenet_resnet50_v2 --strategy=mirrored
 """
-from configs import imagenet_resnet50
-from configs import schema
+from configs import imagenet_resnet50, schema
 
 
 def get_config() -> schema.Config:

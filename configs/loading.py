@@ -5,8 +5,8 @@ import pathlib
 from absl import flags
 from ml_collections import config_flags
 
-from configs.process import command_line
 from configs import schema
+from configs.process import command_line
 from configs.process.errors import UserError
 
 DEFAULT = 'digits_resnet8'

@@ -4,8 +4,7 @@ Accuracy: not measured here.
 
   python -m resnet.train --config=mnist_resnet18 --strategy=mirrored
 """
-from configs import cifar10_resnet18
-from configs import schema
+from configs import cifar10_resnet18, schema
 
 
 def get_config() -> schema.Config:

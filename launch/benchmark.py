@@ -23,8 +23,8 @@ from absl import flags
 
 from configs.process import command_line
 from configs.process.errors import UserError
-from launch.local import worker_environment
 from launch import trainer_command
+from launch.local import worker_environment
 
 _WAYS = ('alone', 'apart', 'together')
 _FAILURE = 1

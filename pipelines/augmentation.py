@@ -8,12 +8,7 @@ random crop of pictures from disk is decode.py's.
 """
 import tensorflow as tf
 
-from pipelines import color
-from pipelines import erasing
-from pipelines import mixing
-from pipelines import policies
-from pipelines import salts
-from pipelines import threefry
+from pipelines import color, erasing, mixing, policies, salts, threefry
 
 
 def apply(images, targets, positions, mean, *, seed, config):

@@ -16,16 +16,18 @@ import time
 from absl import flags
 import tensorflow as tf
 
-from configs.process import command_line
 from configs import loading
-from pipelines import augmentation
-from pipelines import batches
-from pipelines import on_disk
-from pipelines import tfds_directory
-from pipelines import reading_flags
-from pipelines import records
-from pipelines import sources
-from pipelines import stages
+from configs.process import command_line
+from pipelines import (
+  augmentation,
+  batches,
+  on_disk,
+  reading_flags,
+  records,
+  sources,
+  stages,
+  tfds_directory,
+)
 
 _STARTS = 20
 

@@ -5,8 +5,7 @@ in the same way whatever batch it is in.
 """
 import tensorflow as tf
 
-from pipelines import salts
-from pipelines import threefry
+from pipelines import salts, threefry
 
 # ITU-R 601 luma in 65536ths, as in Pillow: sums of whole levels are exact in
 # float32, so that the grey image of a photograph is the same on every device.

@@ -16,8 +16,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from pipelines import salts
-from pipelines import threefry
+from pipelines import salts, threefry
 
 _TRIES = 10
 _ASPECTS = (3 / 4, 4 / 3)

@@ -7,8 +7,7 @@ that no last bit of a float moves an edge between eager runs and XLA.
 """
 import tensorflow as tf
 
-from pipelines import salts
-from pipelines import threefry
+from pipelines import salts, threefry
 
 _ATTEMPTS = 10
 

@@ -6,8 +6,7 @@ keyed by (seed, k): a pair is mixed in the same way whatever batch it is in.
 import numpy as np
 import tensorflow as tf
 
-from pipelines import salts
-from pipelines import threefry
+from pipelines import salts, threefry
 
 _QUANTILES = 4096
 

@@ -10,8 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from configs.process.errors import UserError
-from pipelines import decoding
-from pipelines import records
+from pipelines import decoding, records
 
 _READS = 2  # Batches of records that are read at a time.
 _FEATURES = {'image': tf.io.FixedLenFeature([], tf.string, ''),

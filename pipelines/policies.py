@@ -10,9 +10,7 @@ alone. Never use both: they draw the same numbers.
 import numpy as np
 import tensorflow as tf
 
-from pipelines import operations
-from pipelines import salts
-from pipelines import threefry
+from pipelines import operations, salts, threefry
 
 # Operation, tenths of its probability, magnitude 0..10 (none: no strength), two
 # a row. Cubuk et al. 2018, appendix: reduced CIFAR-10.

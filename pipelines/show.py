@@ -11,15 +11,17 @@ from absl import flags
 import numpy as np
 import tensorflow as tf
 
-from configs.process import command_line
 from configs import loading
+from configs.process import command_line
 from configs.process.errors import UserError
-from pipelines import augmentation
-from pipelines import batches
-from pipelines import decoding
-from pipelines import pixel_statistics
-from pipelines import reading_flags
-from pipelines import sources
+from pipelines import (
+  augmentation,
+  batches,
+  decoding,
+  pixel_statistics,
+  reading_flags,
+  sources,
+)
 
 _SMALLEST_CELL = 64  # Pixels a side; smaller images are enlarged.
 _GAP = 2

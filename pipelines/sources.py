@@ -13,13 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from configs.process import cache_folder
-from configs.process import command_line
+from configs.process import cache_folder, command_line
 from configs.process.errors import UserError
-from pipelines import decoding
-from pipelines import on_disk
-from pipelines import tfds_directory
-from pipelines import records
+from pipelines import decoding, on_disk, records, tfds_directory
 from pipelines.options import Reading
 
 _DIGITS = pathlib.Path(__file__).parent / 'digits.npz'

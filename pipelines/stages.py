@@ -9,9 +9,7 @@ import os
 
 import tensorflow as tf
 
-from pipelines import augmentation
-from pipelines import batches
-from pipelines import decoding
+from pipelines import augmentation, batches, decoding
 
 _FEATURES = {'image': tf.io.FixedLenFeature([], tf.string)}
 _IN_MEMORY = 256  # Pictures of the ceiling.

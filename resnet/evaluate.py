@@ -6,8 +6,7 @@ import pathlib
 
 from absl import flags
 
-from configs.process import command_line
-from configs.process import tensorflow_process
+from configs.process import command_line, tensorflow_process
 from configs.process.errors import UserError
 from pipelines import reading_flags
 from resnet.execution import execution_flags
@@ -30,11 +29,8 @@ def main(others: list[str]) -> int:
   """Prints one line; returns the exit code."""
   with tensorflow_process.starting():
     from pipelines import sources
-    from resnet import evaluator
-    from resnet import network
-    from resnet.run import checkpoint
-    from resnet.run import report
-    from resnet.run import run_folder
+    from resnet import evaluator, network
+    from resnet.run import checkpoint, report, run_folder
 
   command_line.refuse(others)
   values = flags.FLAGS
@@ -65,9 +61,7 @@ def main(others: list[str]) -> int:
 
 def _step(which, workdir):
   """Returns the step that --checkpoint means; None for the latest."""
-  from resnet.run import checkpoint
-  from resnet.run import run_folder
-  from resnet.run import summaries
+  from resnet.run import checkpoint, run_folder, summaries
 
   if which == 'latest':
     return None

@@ -1,18 +1,15 @@
 """Evaluates the network on a split: every example is counted once."""
+from collections.abc import Callable
 import functools
 import time
-from collections.abc import Callable
 
 import tensorflow as tf
 
 from configs import schema
 from configs.process import host_memory
-from pipelines import augmentation
-from pipelines import batches
-from resnet import compilation
-from resnet import plan
+from pipelines import augmentation, batches
+from resnet import compilation, plan, steps
 from resnet import state as state_lib
-from resnet import steps
 from resnet.distribution import feeding
 
 

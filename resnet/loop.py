@@ -18,10 +18,7 @@ from resnet import session
 from resnet.distribution import heartbeats
 from resnet.distribution.group import Group
 from resnet.execution.options import Options
-from resnet.run import report
-from resnet.run import run_folder
-from resnet.run import stopwatch
-from resnet.run import summaries
+from resnet.run import report, run_folder, stopwatch, summaries
 
 
 def train_and_evaluate(

@@ -4,12 +4,10 @@ import dataclasses
 import keras
 
 from configs.process.errors import UserError
-from pipelines import pixel_statistics
-from pipelines import salts
-from pipelines import threefry
+from pipelines import pixel_statistics, salts, threefry
+from resnet import state as state_lib
 from resnet.models import classics
 from resnet.models import resnet as resnet_model
-from resnet import state as state_lib
 
 _DTYPES = {'float32': 'float32', 'bfloat16': 'mixed_bfloat16',
            'float16': 'mixed_float16'}

@@ -9,18 +9,12 @@ import time
 
 from configs import schema
 from pipelines import sources
-from resnet import evaluator
-from resnet import network
-from resnet import plan
+from resnet import evaluator, network, plan, trainer
 from resnet import state as state_lib
-from resnet import trainer
 from resnet.distribution.group import Group
 from resnet.distribution.heartbeats import Heartbeats
 from resnet.execution.options import Options
-from resnet.run import checkpoint
-from resnet.run import progress
-from resnet.run import report
-from resnet.run import summaries
+from resnet.run import checkpoint, progress, report, summaries
 from resnet.run.run_folder import RunFolder
 from resnet.run.stopwatch import Stopwatch
 

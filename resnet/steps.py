@@ -10,9 +10,7 @@ import functools
 
 import tensorflow as tf
 
-from resnet import losses
-from resnet import optimizers
-from resnet import schedules
+from resnet import losses, optimizers, schedules
 
 _SCALE_GROWS_AFTER = 2000  # Steps; Micikevicius et al. 2018, arXiv:1710.03740.
 

@@ -9,11 +9,9 @@ import time
 
 from absl import flags
 
-from configs.process import command_line
-from configs.process import tensorflow_process
+from configs.process import command_line, tensorflow_process
 from launch.cluster import contract
-from resnet.execution import execution_flags
-from resnet.execution import training_flags
+from resnet.execution import execution_flags, training_flags
 
 parse = training_flags.parse
 
@@ -22,10 +20,8 @@ def main(parsed) -> int:
   """Runs the trainer; returns its exit code."""
   with tensorflow_process.starting():
     from resnet import loop
-    from resnet.distribution import stop_signals
-    from resnet.distribution import workers
-    from resnet.run import report
-    from resnet.run import run_folder
+    from resnet.distribution import stop_signals, workers
+    from resnet.run import report, run_folder
 
   config, recipe, others = parsed
   command_line.refuse(others)

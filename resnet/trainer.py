@@ -12,15 +12,9 @@ import tensorflow as tf
 from configs import schema
 from configs.process import host_memory
 from configs.process.errors import UserError
-from pipelines import augmentation
-from pipelines import batches
-from pipelines import decoding
-from pipelines import order
-from resnet import compilation
-from resnet import plan
-from resnet import schedules
+from pipelines import augmentation, batches, decoding, order
+from resnet import compilation, plan, schedules, steps
 from resnet import state as state_lib
-from resnet import steps
 from resnet.distribution import feeding
 from resnet.distribution import strategy as strategy_lib
 

@@ -7,8 +7,7 @@ import shutil
 
 import pytest
 
-from tests import processes
-from tests import tiny_dataset
+from tests import processes, tiny_dataset
 
 _SHORT = ('--config.model.width=4', '--config.train_epochs=0',
           '--config.train_steps=2', '--save_every_steps=1')

@@ -21,8 +21,7 @@ from absl import flags
 
 from configs.process import command_line
 from configs.process.errors import UserError
-from tests import injured_run
-from tests import injuries
+from tests import injured_run, injuries
 
 _SHARE_IN_START_UP = 0.3  # Of injuries; the rest come while it trains.
 

@@ -5,9 +5,7 @@ help; 143 checkpointed, start me again; anything else is a failure.
 """
 import sys
 
-from absl import app
-from absl import flags
-from absl import logging
+from absl import app, flags, logging
 
 from configs.process.errors import UserError
 

@@ -11,9 +11,7 @@ read while TensorFlow is imported, are made by the program, not by a package.
 from collections.abc import Iterator
 import contextlib
 
-from configs.process import host_memory
-from configs.process import quiet
-from configs.process import xla_cache
+from configs.process import host_memory, quiet, xla_cache
 
 
 @contextlib.contextmanager

@@ -11,9 +11,7 @@ import json
 from typing import NamedTuple
 
 from configs.process.errors import UserError
-from launch.cluster import platforms
-from launch.cluster import slurm_step
-from launch.cluster import read_environ
+from launch.cluster import platforms, read_environ, slurm_step
 
 _EXAMPLE = ('{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": '
             '{"type": "worker", "index": 0}}')

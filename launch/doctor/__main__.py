@@ -22,12 +22,9 @@ from absl import flags
 
 from configs.process import command_line
 from configs.process.errors import UserError
-from launch.cluster import resolver
-from launch.cluster import cluster_flags
-from launch.doctor import diagnosis
-from launch.doctor import table
+from launch.cluster import cluster_flags, resolver
+from launch.doctor import diagnosis, reports, table
 from launch.doctor import rendezvous as peers_lib
-from launch.doctor import reports
 from launch.doctor import survey as survey_lib
 from launch.doctor import workdir as workdir_lib
 

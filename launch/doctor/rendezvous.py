@@ -23,10 +23,8 @@ import secrets
 import time
 
 from launch.cluster import addresses
-from launch.doctor import connections
-from launch.doctor import reports
-from launch.doctor.reports import Message
-from launch.doctor.reports import Report
+from launch.doctor import connections, reports
+from launch.doctor.reports import Message, Report
 
 CALL_SECS = 5.0  # For all of a call.
 SILENT_SECS = 10.0  # Who was heard of, and then not for so long, is gone.

@@ -31,10 +31,8 @@ from absl import flags
 import yaml
 
 from configs.process import command_line
-from launch.kubernetes import checks
-from launch.kubernetes import objects
-from launch.kubernetes import pods
 from launch import trainer_command
+from launch.kubernetes import checks, objects, pods
 
 
 def parse(argv):

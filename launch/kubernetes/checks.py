@@ -3,8 +3,7 @@ import posixpath
 import re
 
 from configs.process.errors import UserError
-from launch.kubernetes import objects
-from launch.kubernetes import pods
+from launch.kubernetes import objects, pods
 
 _LONGEST = 63  # RFC 1035, for each part of a DNS name.
 _LABEL = '[a-z]([-a-z0-9]*[a-z0-9])?'  # RFC 1035.

@@ -22,13 +22,15 @@ from absl import flags
 
 from configs.process import command_line
 from configs.process.errors import UserError
-from launch.local import supervisor
-from launch.local import worker_environment
-from launch.local import attempt
-from launch.local import output
-from launch.local import restarts
-from launch.local import signals
 from launch import trainer_command
+from launch.local import (
+  attempt,
+  output,
+  restarts,
+  signals,
+  supervisor,
+  worker_environment,
+)
 
 
 def parse(argv):

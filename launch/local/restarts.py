@@ -8,8 +8,7 @@ soon no more, whatever their exit codes.
 from typing import NamedTuple
 
 from configs.process import command_line
-from launch.local import attempt
-from launch.local import worker_process
+from launch.local import attempt, worker_process
 
 _FAILURE = 1
 

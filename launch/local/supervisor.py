@@ -6,9 +6,7 @@ from typing import NamedTuple
 
 from configs.process import command_line
 from configs.process.errors import UserError
-from launch.local import worker_environment
-from launch.local import attempt
-from launch.local import restarts
+from launch.local import attempt, restarts, worker_environment
 
 
 class Job(NamedTuple):

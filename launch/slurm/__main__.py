@@ -21,8 +21,8 @@ from absl import flags
 
 from configs.process import command_line
 from configs.process.errors import UserError
-from launch.slurm import script
 from launch import trainer_command
+from launch.slurm import script
 
 _TIME = re.compile(r'(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?')
 # Options that the script sets itself, and what to give instead.

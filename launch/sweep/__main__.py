@@ -28,14 +28,12 @@ import sys
 
 from absl import flags
 
-from configs.process import command_line
 from configs import loading
+from configs.process import command_line
 from configs.process.errors import UserError
-from launch.local import signals
-from launch.sweep import grid
-from launch.sweep import starting
-from launch.sweep import table
 from launch import trainer_command
+from launch.local import signals
+from launch.sweep import grid, starting, table
 
 _NONE = 'none'
 

@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 from absl import flags
 
-from configs import loading
-from configs import schema
+from configs import loading, schema
 from configs.process.errors import UserError
 
 _SEED = 'seed'

@@ -12,9 +12,7 @@ import sys
 import time
 
 from configs.process.errors import UserError
-from launch.cluster import addresses
-from launch.cluster import contract
-from launch.cluster import resolver
+from launch.cluster import addresses, contract, resolver
 
 _ANNOUNCE_SECS = 10.0
 _POLL_SECS = 1.0  # All workers ask the same name service.

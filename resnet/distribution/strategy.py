@@ -5,7 +5,6 @@ from configs.process.errors import UserError
 from resnet.execution.options import STRATEGIES
 
 
-
 def make(name, devices=(), virtual_devices=0):
   """A strategy over the devices asked for.
 

@@ -19,7 +19,7 @@ from tensorflow.python.distribute import collective_all_reduce_strategy
 from tensorflow.python.eager import context
 
 from configs.process import command_line
-from configs.process.errors import UserError, first_line
+from configs.process.errors import first_line, UserError
 from launch.cluster import resolver
 from resnet.distribution import peers
 from resnet.distribution.group import Disagreement, Group, WORKER_JOB

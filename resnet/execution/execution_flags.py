@@ -2,8 +2,7 @@
 from absl import flags
 
 from configs.process.errors import UserError
-from launch.cluster import cluster_flags
-from launch.cluster import contract
+from launch.cluster import cluster_flags, contract
 from resnet.execution import options as options_lib
 
 _DEFAULTS = options_lib.WorkerOptions()
@@ -59,8 +58,8 @@ def make_strategy(workers_allowed: bool = False):
     peers.LostPeer: a worker did not start in time.
   """
   import tensorflow as tf
-  from resnet.distribution import strategy
-  from resnet.distribution import workers
+
+  from resnet.distribution import strategy, workers
 
   values = flags.FLAGS
   if values.deterministic:

@@ -3,8 +3,7 @@ import pathlib
 
 from absl import flags
 
-from configs import loading
-from configs import schema
+from configs import loading, schema
 from pipelines import reading_flags
 from resnet.execution import execution_flags
 from resnet.execution.options import Options

@@ -24,7 +24,7 @@ from absl import logging
 import tensorflow as tf
 
 from configs.process import command_line
-from configs.process.errors import UserError, first_line
+from configs.process.errors import first_line, UserError
 
 
 class Checkpoints:

@@ -9,10 +9,12 @@ import hashlib
 import json
 
 from tensorboard.compat.proto import summary_pb2
-from tensorboard.plugins.hparams import api_pb2
-from tensorboard.plugins.hparams import metadata
-from tensorboard.plugins.hparams import plugin_data_pb2
-from tensorboard.plugins.hparams import summary_v2
+from tensorboard.plugins.hparams import (
+  api_pb2,
+  metadata,
+  plugin_data_pb2,
+  summary_v2,
+)
 
 _SEED = 'seed'
 

@@ -2,9 +2,8 @@
 import json
 
 from configs import schema
-from resnet.run import progress
-from resnet.run import summaries
 from resnet.distribution.group import Group
+from resnet.run import progress, summaries
 
 _WAITS, _WAIT_FRACTION = 3, 0.1  # Log points, and share of their time.
 

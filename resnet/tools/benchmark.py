@@ -23,17 +23,12 @@ from absl import flags
 import keras
 import tensorflow as tf
 
+from configs import loading, schema
 from configs.process import command_line
-from configs import loading
-from configs import schema
-from pipelines import augmentation
-from pipelines import batches
-from pipelines import reading_flags
-from pipelines import sources
-from resnet.execution import execution_flags
-from resnet import loop
-from resnet import network
+from pipelines import augmentation, batches, reading_flags, sources
+from resnet import loop, network
 from resnet.distribution import strategy as strategy_lib
+from resnet.execution import execution_flags
 from resnet.execution.options import Options
 from resnet.run import summaries
 

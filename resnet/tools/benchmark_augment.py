@@ -15,17 +15,11 @@ import time
 from absl import flags
 import tensorflow as tf
 
+from configs import loading, schema
 from configs.process import command_line
-from configs import loading
-from configs import schema
-from pipelines import augmentation
-from pipelines import batches
-from pipelines import reading_flags
-from pipelines import sources
+from pipelines import augmentation, batches, reading_flags, sources
+from resnet import compilation, network, steps
 from resnet.execution import execution_flags
-from resnet import compilation
-from resnet import network
-from resnet import steps
 
 _NOTHING = {'crop_padding': 0, 'flip': False, 'policy': 'none',
             'brightness': 0.0, 'contrast': 0.0, 'saturation': 0.0,

@@ -17,15 +17,13 @@ import os
 from absl import flags
 import tensorflow as tf
 
-from configs.process import command_line
 from configs import schema
+from configs.process import command_line
 from configs.process.errors import UserError
 from launch.cluster import contract
-from pipelines import reading_flags
-from pipelines import sources
-from resnet.execution import execution_flags
+from pipelines import reading_flags, sources
+from resnet.execution import execution_flags, training_flags
 from resnet.run import run_folder
-from resnet.execution import training_flags
 
 # Those that all workers must agree on, besides the config.
 _SHARED_FLAGS = ('virtual_devices', 'jit', 'deterministic', 'collectives',

@@ -8,8 +8,7 @@ import shlex
 from absl import flags
 import pytest
 
-from configs import loading
-from configs import schema
+from configs import loading, schema
 from configs.process.errors import UserError
 
 _CIFAR10_RESNET20 = {

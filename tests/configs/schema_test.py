@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from configs import loading
-from configs import schema
+from configs import loading, schema
 from configs.process.errors import UserError
 
 _ALLOWED = {

@@ -3,9 +3,7 @@ import json
 
 import pytest
 
-from launch.doctor import diagnosis
-from launch.doctor import table
-from launch.doctor import reports
+from launch.doctor import diagnosis, reports, table
 from launch.doctor.reports import Report
 
 SURVEY = {

@@ -10,9 +10,8 @@ import threading
 import pytest
 
 from launch.cluster import addresses
-from launch.doctor import connections
+from launch.doctor import connections, reports
 from launch.doctor import rendezvous as peers
-from launch.doctor import reports
 from tests.launch import doctor_ranks as ranks
 from tests.launch import stub_workers
 

@@ -9,8 +9,7 @@ import pytest
 import tensorflow as tf
 
 from launch.doctor import reports
-from tests import processes
-from tests import tiny_dataset
+from tests import processes, tiny_dataset
 
 
 def _survey(*argv):

@@ -13,12 +13,10 @@ import pytest
 
 from configs.process.errors import UserError
 from launch.doctor import rendezvous as peers
-from launch.doctor import survey
-from launch.doctor import workdir
+from launch.doctor import survey, workdir
 from launch.local import worker_environment
-from tests.launch import doctor_diagnosis_test
+from tests.launch import doctor_diagnosis_test, stub_workers
 from tests.launch import doctor_ranks as ranks
-from tests.launch import stub_workers
 
 _ROOT = pathlib.Path(__file__).parents[2]
 

@@ -10,10 +10,9 @@ import pytest
 import tensorflow as tf
 
 from launch.local import worker_environment
-from tests.launch import kubernetes_command as command
-from tests.launch import manifests
-from tests.launch import pods
 from tests import processes
+from tests.launch import kubernetes_command as command
+from tests.launch import manifests, pods
 
 _MOUNT = '/mnt'  # A folder of every Linux; mounted over within pods alone.
 # Stands in for the trainer, in a folder that stands in for the image.

@@ -3,9 +3,7 @@ import signal
 
 import pytest
 
-from launch.local import attempt
-from launch.local import restarts
-from launch.local import worker_process
+from launch.local import attempt, restarts, worker_process
 from tests.launch import stub_workers
 
 

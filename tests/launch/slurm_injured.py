@@ -9,8 +9,8 @@ import subprocess
 import time
 
 from configs.process import command_line
-from resnet.distribution import stop_signals
 from resnet import train
+from resnet.distribution import stop_signals
 from tests import processes
 
 _STEP = 5

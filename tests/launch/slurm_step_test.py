@@ -5,8 +5,7 @@ import pathlib
 import pytest
 
 from configs.process.errors import UserError
-from launch.cluster import resolver
-from launch.cluster import slurm_step
+from launch.cluster import resolver, slurm_step
 
 # By Slurm 22.05.8, whose slurm.conf had MpiParams=ports=21000-21999.
 _RECORDED = json.loads(

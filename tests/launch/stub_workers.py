@@ -11,13 +11,10 @@ import queue
 import signal
 import sys
 import time
-import uuid
 from typing import NamedTuple
+import uuid
 
-from launch.local import supervisor
-from launch.local import attempt
-from launch.local import output
-from launch.local import restarts
+from launch.local import attempt, output, restarts, supervisor
 
 PRELUDE = """
 import json, os, signal, subprocess, sys, time

@@ -5,8 +5,7 @@ import re
 
 import pytest
 
-from launch.sweep import grid
-from launch.sweep import starting
+from launch.sweep import grid, starting
 
 _LABEL = '[a-z]([-a-z0-9]*[a-z0-9])?'  # RFC 1035.
 

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from tensorboard.plugins.hparams import api_pb2
 
+from tests.launch import stub_trainers, stub_workers
 from tests.resnet import hparams_tab
-from tests.launch import stub_trainers
-from tests.launch import stub_workers
 
 _PEAKS = '--sweep=schedule.peak=0.1,0.2'
 _RUNS = ['peak=0.1', 'peak=0.2']

@@ -4,12 +4,7 @@ import pytest
 import tensorflow as tf
 
 from configs import schema
-from pipelines import augmentation
-from pipelines import color
-from pipelines import erasing
-from pipelines import mixing
-from pipelines import policies
-from pipelines import threefry
+from pipelines import augmentation, color, erasing, mixing, policies, threefry
 
 
 def _images(b=16, h=6, w=5, c=3):

@@ -3,9 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines import augmentation
-from pipelines import batches
-from pipelines import sources
+from pipelines import augmentation, batches, sources
 
 
 def _source(size):

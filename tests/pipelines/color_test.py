@@ -1,12 +1,10 @@
 """Colour jitter against Pillow, NumPy and the distribution it promises."""
 import numpy as np
-from PIL import Image
-from PIL import ImageEnhance
+from PIL import Image, ImageEnhance
 import pytest
 import tensorflow as tf
 
-from pipelines import color
-from pipelines import threefry
+from pipelines import color, threefry
 
 _ALL = {'brightness': 0.4, 'contrast': 0.6, 'saturation': 1.5}
 _OFF = dict.fromkeys(_ALL, 0.0)

@@ -3,8 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines import erasing
-from pipelines import threefry
+from pipelines import erasing, threefry
 
 _FILL = np.array([1.4, 99.6, 200.0], np.float32)
 _FILLED = (1, 100, 200)  # To the nearest level.

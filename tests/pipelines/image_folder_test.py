@@ -16,8 +16,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from configs.process.errors import UserError
-from pipelines import image_folder
-from pipelines import prepare
+from pipelines import image_folder, prepare
 from tests import processes
 
 _FORKS = multiprocessing.get_context('forkserver')

@@ -3,8 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines import mixing
-from pipelines import threefry
+from pipelines import mixing, threefry
 
 _MIDDLES = (np.arange(4096) + 0.5) / 4096
 _SETTINGS = [(0.4, 0.0), (0.0, 1.0), (0.3, 1.0)]

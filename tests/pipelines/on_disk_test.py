@@ -8,10 +8,7 @@ import pytest
 import tensorflow as tf
 
 from configs.process.errors import UserError
-from pipelines import batches
-from pipelines import decoding
-from pipelines import on_disk
-from pipelines import sources
+from pipelines import batches, decoding, on_disk, sources
 from pipelines.options import Reading
 from tests import tiny_dataset
 

@@ -2,9 +2,7 @@
 import functools
 
 import numpy as np
-from PIL import Image
-from PIL import ImageEnhance
-from PIL import ImageOps
+from PIL import Image, ImageEnhance, ImageOps
 import pytest
 import tensorflow as tf
 

@@ -5,10 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines import operations
-from pipelines import policies
-from pipelines import salts
-from pipelines import threefry
+from pipelines import operations, policies, salts, threefry
 
 _FOURTEEN = set(operations.OPERATIONS) - {'invert'}
 _SIGNED = {'shear_x', 'shear_y', 'translate_x', 'translate_y', 'rotate',

@@ -4,14 +4,9 @@ from PIL import Image
 import pytest
 
 from configs import schema
-from pipelines import augmentation
-from pipelines import batches
-from pipelines import decoding
-from pipelines import show
-from pipelines import sources
+from pipelines import augmentation, batches, decoding, show, sources
 from pipelines.options import Reading
-from tests import processes
-from tests import tiny_dataset
+from tests import processes, tiny_dataset
 
 
 @pytest.fixture(scope='module')

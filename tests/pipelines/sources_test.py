@@ -9,8 +9,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from configs.process.errors import UserError
-from pipelines import pixel_statistics
-from pipelines import sources
+from pipelines import pixel_statistics, sources
 from pipelines.options import Reading
 from tests import tiny_dataset
 

@@ -9,14 +9,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from configs.process import command_line
 from configs import schema
+from configs.process import command_line
 from pipelines import sources
-from resnet.execution import execution_flags
-from resnet import state as state_lib
 from resnet import evaluator
+from resnet import state as state_lib
 from resnet.distribution import workers
 from resnet.distribution.group import Group
+from resnet.execution import execution_flags
 
 _CLASSES = 10
 

@@ -1,12 +1,16 @@
 """What TensorBoard's own backend of the tab HParams shows of a folder."""
 from tensorboard import context
-from tensorboard.backend.event_processing import data_provider
-from tensorboard.backend.event_processing import plugin_event_multiplexer
+from tensorboard.backend.event_processing import (
+  data_provider,
+  plugin_event_multiplexer,
+)
 from tensorboard.plugins import base_plugin
-from tensorboard.plugins.hparams import api_pb2
-from tensorboard.plugins.hparams import backend_context
-from tensorboard.plugins.hparams import get_experiment
-from tensorboard.plugins.hparams import list_session_groups
+from tensorboard.plugins.hparams import (
+  api_pb2,
+  backend_context,
+  get_experiment,
+  list_session_groups,
+)
 
 _STATUSES = [
     api_pb2.STATUS_UNKNOWN, api_pb2.STATUS_SUCCESS, api_pb2.STATUS_FAILURE,

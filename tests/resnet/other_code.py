@@ -1,8 +1,8 @@
 """resnet.train, as of another version of its code; tests/workers_test.py starts
 it.
 """
-from resnet.run import run_folder
 from resnet import train
+from resnet.run import run_folder
 
 run_folder.code_digest = lambda: 'of other code'
 main, parse = train.main, train.parse

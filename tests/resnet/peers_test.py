@@ -6,8 +6,8 @@ import time
 import pytest
 
 from configs.process.errors import UserError
-from launch.local import worker_environment
 from launch.cluster.resolver import Cluster
+from launch.local import worker_environment
 from resnet.distribution import peers
 
 _NEVER = float('inf')

@@ -7,12 +7,11 @@ import time
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from tensorboard.backend.event_processing import plugin_event_accumulator
+import tensorflow as tf
 
 from resnet.run import checkpoint
-from tests import processes
-from tests import tiny_dataset
+from tests import processes, tiny_dataset
 
 _STEPS = 12
 _FLAGS = (

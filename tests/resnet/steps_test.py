@@ -10,13 +10,10 @@ import tensorflow as tf
 from configs import schema
 from pipelines import sources
 from pipelines.options import Reading
-from resnet import evaluator
-from resnet import network
+from resnet import evaluator, network, steps, trainer
 from resnet import state as state_lib
-from resnet import steps
-from resnet import trainer
-from tests.resnet import strategies
 from tests import tiny_dataset
+from tests.resnet import strategies
 
 
 def _source(size, classes=2, side=8, seed=0):

@@ -15,15 +15,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from resnet.run import checkpoint
-from resnet.distribution import heartbeats
-from resnet.distribution import peers
-from resnet.run import run_folder
 from resnet import trainer
-from resnet.distribution import feeding
-from resnet.distribution import workers
-from tests.resnet import evaluation_worker
+from resnet.distribution import feeding, heartbeats, peers, workers
+from resnet.run import checkpoint, run_folder
 from tests import processes
+from tests.resnet import evaluation_worker
 
 _FLAGS = (
     '--config.model.width=4', '--config.global_batch=16',
