@@ -1,6 +1,7 @@
 """Imports go one way, and jobs can be submitted without TensorFlow."""
 import ast
 import graphlib
+import json
 import pathlib
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def _packages(imports):
   return {name.partition('.')[0] for name in imports}
 
 
-def _is_binary(module):
+def _is_program(module):
   path = _ROOT.joinpath(*module.split('.')).with_suffix('.py')
   return path.is_file() and "\nif __name__ == '__main__':" in path.read_text()
 
@@ -56,7 +57,6 @@ def test_imports_are_found_wherever_they_stand(text, names):
 
 @pytest.mark.parametrize('package', ['configs', 'launch'])
 def test_no_tensorflow(package):
-  # The packages resnet and pipelines import TensorFlow themselves.
   for module, imports in _modules(package).items():
     forbidden = _packages(imports) & (_TENSORFLOW | {'resnet', 'pipelines'})
     assert not forbidden, (module, forbidden)
@@ -75,33 +75,42 @@ def test_packages_import_one_way(package, forbidden):
 
 def test_pipelines_meet_the_model_in_few_files():
   meeting = {module for module, imports in _modules('resnet').items()
-             if 'pipelines' in _packages(imports) and not _is_binary(module)}
-  assert meeting == {'resnet.trainer', 'resnet.network', 'resnet.loop',
-                     'resnet.training_flags'}
+             if 'pipelines' in _packages(imports) and not _is_program(module)}
+  assert {module for module in meeting
+          if not module.startswith('resnet.tools.')} == {
+              'resnet.trainer', 'resnet.evaluator', 'resnet.compilation',
+              'resnet.network', 'resnet.session',
+              'resnet.distribution.feeding', 'resnet.execution.options',
+              'resnet.execution.training_flags'}
 
 
-def test_only_flags_know_how_jobs_are_started():
-  harmless = {'launch', 'launch.cluster', 'launch.cluster.addresses'}
-  using = {module for module, imports in _modules('resnet').items()
-           if 'launch' in _packages(imports - harmless)}
-  assert using == {'resnet.execution_flags'}
+def test_the_trainer_knows_addresses_but_no_launcher():
+  using = {name for imports in _modules('resnet').values()
+           for name in imports if _packages({name}) == {'launch'}}
+  assert using
+  assert all(name in ('launch', 'launch.cluster')
+             or name.startswith('launch.cluster.') for name in using)
 
 
 @pytest.mark.parametrize('name', [
-    'model', 'classics', 'losses', 'optimizers', 'schedules', 'steps'])
+    'models.resnet', 'models.classics', 'losses', 'optimizers', 'schedules',
+    'steps'])
 def test_device_code_knows_no_loop(name):
-  above = {'resnet.loop', 'resnet.trainer', 'resnet.train'}
+  above = {'resnet.loop', 'resnet.session', 'resnet.trainer',
+           'resnet.evaluator', 'resnet.train'}
   modules = _modules('resnet')
   assert above <= modules.keys()
   assert not modules[f'resnet.{name}'] & above
 
 
-def test_nothing_imports_a_binary():
-  modules = _modules('resnet') | _modules('launch')
-  binaries = {module for module in modules if _is_binary(module)}
-  assert 'resnet.train' in binaries
+def test_nothing_imports_a_program():
+  modules = {}
+  for package in ('configs', 'launch', 'pipelines', 'resnet'):
+    modules |= _modules(package)
+  programs = {module for module in modules if _is_program(module)}
+  assert {'resnet.train', 'launch.local.__main__'} < programs
   for module, imports in modules.items():
-    assert not imports & binaries, module
+    assert not imports & programs, module
 
 
 def test_no_cycles():
@@ -115,26 +124,43 @@ def test_no_cycles():
   assert order.index('resnet.steps') < order.index('resnet.loop')
 
 
-_LOGIN_NODE = """
-import importlib, pkgutil, sys
-for name in ('tensorflow', 'keras', 'tensorflow_datasets'):
+# Imports each module of some packages and prints {name: text} of what changed
+# in the environment, and which of TensorFlow's packages were imported.
+_IMPORT_ALL = """
+import importlib, json, os, pkgutil, sys
+forbidden = set(json.loads(sys.argv[1]))
+for name in forbidden:
   sys.modules[name] = None  # Makes `import` raise ImportError.
-try:
-  import resnet
-except ImportError:
-  pass
-else:
-  sys.exit('TensorFlow was there after all.')
-import configs.loading, launch
-for package in (configs, launch):
-  for module in pkgutil.iter_modules(package.__path__, package.__name__ + '.'):
-    importlib.import_module(module.name)
-print(configs.loading.load(configs.loading.DEFAULT).data.name)
+before = dict(os.environ)
+names = json.loads(sys.argv[2])
+for name in list(names):
+  package = importlib.import_module(name)
+  if '-r' in sys.argv:
+    for module in pkgutil.walk_packages(package.__path__, name + '.'):
+      importlib.import_module(module.name)
+      names.append(module.name)
+print(len(names), dict(os.environ) == before)
 """
 
 
-def test_configs_and_launch_work_without_tensorflow():
+def _import_all(packages, *flags):
   done = subprocess.run(
-      [sys.executable, '-c', _LOGIN_NODE], cwd=_ROOT, capture_output=True,
-      text=True, check=False)
-  assert (done.returncode, done.stdout, done.stderr) == (0, 'digits\n', '')
+      [sys.executable, '-c', _IMPORT_ALL, json.dumps(sorted(_TENSORFLOW)),
+       json.dumps(packages), *flags], cwd=_ROOT, capture_output=True, text=True,
+      check=False)
+  assert (done.returncode, done.stderr) == (0, '')
+  count, environment_is_unchanged = done.stdout.split()
+  assert environment_is_unchanged == 'True'
+  return int(count)
+
+
+def test_packages_import_no_tensorflow_and_change_no_variable():
+  assert _import_all(['resnet', 'pipelines', 'launch', 'configs']) == 4
+
+
+def test_a_login_node_needs_no_tensorflow():
+  """Recursively: all that a launcher may import, and the programs' flags."""
+  assert _import_all(['configs', 'launch'], '-r') > 40
+  assert _import_all(sorted(
+      module for module in _modules('resnet') | _modules('pipelines')
+      if _is_program(module))) >= 8
