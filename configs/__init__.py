@@ -1,1 +1,1 @@
-"""Recipes: one small Python file each, on the typed schema in schema.py."""
+"""Recipes, one small Python file each, on the typed schema in schema.py."""

@@ -1,6 +1,6 @@
 """ResNet-18 with a 3x3 stem on CIFAR-100: cifar10_resnet18 with 100 classes.
 
-Accuracy: not measured here.
+Hardware: meant for one GPU. Time and accuracy: not measured here.
 
   python -m resnet.train --config=cifar100_resnet18 --strategy=mirrored
 """

@@ -1,7 +1,7 @@
 """ResNet-18 with a 3x3 stem on CIFAR-10, 200 epochs, cosine schedule.
 
-The network of ImageNet (64 to 512 channels) on 32-pixel images: 11.2 M
-weights. Accuracy: not measured here.
+The ImageNet network (64 to 512 channels) on images of 32 x 32 pixels: 11.2 M
+weights. Hardware: meant for one GPU. Time and accuracy: not measured here.
 
   python -m resnet.train --config=cifar10_resnet18 --strategy=mirrored
 """

@@ -1,8 +1,10 @@
 """ResNet-20 on CIFAR-10: section 4.2 of He et al. 2015, arXiv:1512.03385.
 
-64,000 updates of 128 images (164 epochs); published test error 8.75 %.
-Accuracy: not measured here. Other depths are one override: 32, 44, 56, 110 and
-1202 (6n+2); 110 and 1202 want a warm-up, schedule.warmup_epochs=1.
+64,000 updates of 128 images (164 epochs). The paper reports a test error of
+8.75 %. Hardware: meant for one GPU. Time and accuracy: not measured here.
+
+Other depths of the paper (6n + 2) need one override: 32, 44, 56, 110 or 1202.
+For 110 and 1202, also add a warm-up: --config.schedule.warmup_epochs=1.
 
   python -m resnet.train --config=cifar10_resnet20 --strategy=mirrored \
       --config.model.depth=56

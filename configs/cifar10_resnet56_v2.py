@@ -1,8 +1,10 @@
 """Pre-activation ResNet-56 (bottleneck) on CIFAR-10: He et al. 2016.
 
-arXiv:1603.05027, with the schedule of He et al. 2015 and the warm-up of 400
-updates that the paper's appendix uses (here one epoch, 391 updates, linear).
-Accuracy: not measured here. Depths 110, 164 and 1001 (9n+2) are one override.
+arXiv:1603.05027, with the schedule of He et al. 2015. The warm-up of 400
+updates in the paper's appendix is one linear epoch (391 updates) here.
+Hardware: meant for one GPU. Time and accuracy: not measured here.
+
+Other depths (9n + 2) need one override: 110, 164 or 1001.
 
   python -m resnet.train --config=cifar10_resnet56_v2 --strategy=mirrored \
       --config.model.depth=164

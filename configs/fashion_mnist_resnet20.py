@@ -1,8 +1,8 @@
-"""ResNet-20 on Fashion-MNIST, 28x28 grey images, 8 epochs, cosine schedule.
+"""ResNet-20 on Fashion-MNIST, 28x28 gray images, 8 epochs, cosine schedule.
 
-Measured on 2026-11-22 on 2 cores of an AMD EPYC (Zen 2), 170 to 270 images/s
-(30 to 50 minutes), stopped and resumed twice on the way; 10,000 test images
-counted:
+Measured on 2026-11-22 on 2 cores of an AMD EPYC (Zen 2), at 170 to 270 images/s
+(30 to 50 minutes), in a run that was stopped and resumed twice. Evaluated on
+all 10,000 test images:
 
   epoch        1       2       3       4       5       6       7       8
   accuracy  0.7556  0.8489  0.8752  0.8850  0.8994  0.9235  0.9273  0.9294

@@ -1,8 +1,9 @@
 """ResNet-50 v1.5 on ImageNet, 90 epochs: Goyal et al. 2017, arXiv:1706.02677.
 
-Meant for 8 GPUs of 16 GiB (128 images each). Top-1: not measured here.
-Linear scaling: 0.1 for each 256 images; 5 warm-up epochs; the last gamma of
-each residual block starts at zero.
+The learning rate scales linearly, 0.1 for each 256 images of the global batch,
+after 5 warm-up epochs; the last gamma of each residual block starts at zero.
+Hardware: meant for 8 GPUs of 16 GiB (128 images each). Time and top-1 accuracy:
+not measured here.
 
   python -m resnet.train --config=imagenet_resnet50 --strategy=mirrored \
       --config.precision=bfloat16

@@ -1,6 +1,7 @@
 """Pre-activation ResNet-50 on ImageNet: He et al. 2016, arXiv:1603.05027.
 
-The schedule is that of imagenet_resnet50. Top-1: not measured here.
+The schedule is that of imagenet_resnet50. Hardware: meant for 8 GPUs of 16 GiB.
+Time and top-1 accuracy: not measured here.
 
   python -m resnet.train --config=imagenet_resnet50_v2 --strategy=mirrored
 """

@@ -1,4 +1,5 @@
-"""Finds a recipe by its name or path and lays overrides over it."""
+"""Finds a recipe by its name or path and applies overrides to it."""
+from collections.abc import Sequence
 import importlib.util
 import pathlib
 
@@ -6,29 +7,29 @@ from absl import flags
 from ml_collections import config_flags
 
 from configs import schema
-from configs.process import command_line
+from configs.process import command_line, flag_words
 from configs.process.errors import UserError
 
 DEFAULT = 'digits_resnet8'
 _FOLDER = pathlib.Path(__file__).parent
+_NOT_RECIPES = ('__init__', 'loading', 'schema')
 
 
-def names():
-  """The recipes that come with the project, sorted."""
-  return sorted(
-      path.stem for path in _FOLDER.glob('*.py')
-      if '\ndef get_config(' in path.read_text())
+def names() -> list[str]:
+  """Returns the names of the recipes that come with the project, sorted."""
+  return sorted(path.stem for path in _FOLDER.glob('*.py')
+                if path.stem not in _NOT_RECIPES)
 
 
-def load(recipe):
-  """The Config that a recipe builds.
+def load(recipe: str) -> schema.Config:
+  """Builds the Config of a recipe.
 
   Args:
-    recipe: a name such as 'cifar10_resnet20', or the path of a Python file
-      with a function `get_config()`.
+    recipe: a name such as 'cifar10_resnet20', or the path of a Python file with
+      a function `get_config()`.
 
   Raises:
-    UserError: there is no such recipe, or the file has no get_config().
+    UserError: there is no such recipe, or its file fails.
   """
   path = pathlib.Path(recipe)
   if path.suffix != '.py':
@@ -42,16 +43,17 @@ def load(recipe):
         f'--config={recipe} does not exist: give an existing .py file or one '
         f'of {", ".join(names())}.')
   spec = importlib.util.spec_from_file_location(f'recipe_{path.stem}', path)
+  assert spec and spec.loader  # There is a loader for each .py file.
   module = importlib.util.module_from_spec(spec)
   try:
     spec.loader.exec_module(module)
     config = module.get_config()
   except UserError:
     raise
-  except Exception as error:  # The file is the user's: any error may come.
+  except Exception as error:  # The file is the user's: it may raise anything.
     raise UserError(
-        f'--config={recipe} cannot be read ({type(error).__name__}: {error}): '
-        'mend the file; it needs a get_config() that returns a '
+        f'--config={recipe} cannot be loaded ({type(error).__name__}: {error}):'
+        ' fix the file, which must define a get_config() that returns a '
         'configs.schema.Config.') from error
   if not isinstance(config, schema.Config):
     raise UserError(
@@ -60,51 +62,49 @@ def load(recipe):
   return config
 
 
-def split_config_flag(argv):
-  """Takes --config out of argv, wherever it stands.
+def parse(argv: Sequence[str], flag_values: flags.FlagValues = flags.FLAGS
+          ) -> tuple[schema.Config, str, list[str]]:
+  """Reads all flags, --config and its overrides among them.
+
+  Args:
+    argv: the command line, with the program's name first.
+    flag_values: the flags that are defined; --config is added.
 
   Returns:
-    (recipe, the rest of argv); the last of several --config counts.
-  """
-  recipe, rest, words = DEFAULT, [], iter(argv)
-  for word in words:
-    name, has_value, value = word.partition('=')
-    if name not in ('--config', '-config'):
-      rest.append(word)
-    elif has_value:
-      recipe = value
-    else:
-      recipe = next(words, '')
-  return recipe, rest
-
-
-def parse(argv, flag_values=flags.FLAGS):
-  """Parses all flags; returns (Config, recipe's name, other arguments).
+    (config, the recipe's name, arguments that are not flags).
 
   Raises:
-    UserError: an unknown recipe, field or flag, or a value of a wrong type.
+    UserError: the recipe, a field or a flag is unknown, or a value is wrong.
   """
-  recipe, rest = split_config_flag(argv)
+  recipe, rest = flag_words.take('config', argv)
+  recipe = DEFAULT if recipe is None else recipe
   config = load(recipe)
   for word in rest:
-    path = word.partition('=')[0].lstrip('-').removeprefix('no')
-    if word.startswith('-') and path.startswith('config.'):
-      check_field(path.removeprefix('config.'), config)
+    name = (flag_words.name_of(word) or '').removeprefix('no')
+    if name.startswith('config.'):
+      check_field(name.removeprefix('config.'), config)
   try:
     holder = config_flags.DEFINE_config_dataclass(
         'config', config, sys_argv=rest, flag_values=flag_values,
-        help_string='Recipe (a name in configs/ or the path of a .py file), '
-        'overridden field by field: --config=cifar10_resnet20 '
-        '--config.model.depth=56.')
+        help_string='The recipe: a name in configs/ or the path of a .py file. '
+        'Its fields can be overridden one by one, as in '
+        '--config=cifar10_resnet20 --config.model.depth=56. The fields are '
+        'described in configs/schema.py.')
+    # The default that --help shows; else it would be all fields with values.
+    flag_values['config'].default_as_str = f"'{DEFAULT}'"
     others = flag_values(rest)
   except flags.Error as error:
-    raise UserError(_flag_sentence(error, config)) from error
+    raise UserError(_flag_sentence(error, config, flag_values)) from error
   schema.check(holder.value)
   return holder.value, pathlib.Path(recipe).stem, others[1:]
 
 
-def check_field(path, config):
-  """Raises UserError unless `config` has a plain field at `path`."""
+def check_field(path: str, config: schema.Config) -> None:
+  """Checks that `config` has a plain field at `path`, 'model.depth' say.
+
+  Raises:
+    UserError: there is no such field, or it is a group of fields.
+  """
   holder = config
   for name in path.split('.'):
     if name not in getattr(holder, '__dataclass_fields__', ()):
@@ -116,13 +116,12 @@ def check_field(path, config):
         f'{", ".join(holder.__dataclass_fields__)}.')
 
 
-def _flag_sentence(error, config):
-  """absl's message, with what is allowed for an ill-typed config field."""
+def _flag_sentence(error, config, flag_values):
+  """Returns what is wrong with a flag, or with the value of a config field."""
   if isinstance(error, flags.IllegalFlagValueError):
     given = str(error).removeprefix('flag --').partition(': ')[0]
     path = given.partition('=')[0]
     if path.startswith('config.'):
       kind = schema.type_name(path.removeprefix('config.'), config)
       return f'{given} has the wrong type: give {kind}.'
-  return command_line.sentence(error)
-
+  return command_line.sentence(error, flag_values)

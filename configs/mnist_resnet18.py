@@ -1,6 +1,6 @@
 """ResNet-18 with a 3x3 stem on MNIST, 10 epochs: shifts of 2 pixels, no flips.
 
-Accuracy: not measured here.
+Hardware: meant for one GPU. Time and accuracy: not measured here.
 
   python -m resnet.train --config=mnist_resnet18 --strategy=mirrored
 """

@@ -1,29 +1,40 @@
-"""What happens to training images inside the compiled step, from uint8.
+"""Augments training images inside the compiled step, starting from uint8.
 
-In this order: crop and flip, a policy of colours and shapes, colour jitter,
-erasing, mixing with the neighbour. Every random number is keyed by (seed,
-position): an image is changed in the same way whatever batch, replica or worker
-it is in. The functions are pure and run eagerly, in graphs and under XLA. The
-random crop of pictures from disk is decode.py's.
+The operations come in this order: crop and flip; a policy of color and shape
+operations; color jitter; erasing; mixing with the neighbor. Every random number
+is keyed by (seed, position), so an image is changed in the same way whatever
+batch, replica or worker it is in. The functions are pure and give the same
+result eagerly, in graphs and under XLA. The random crop of pictures from disk
+happens on the host, in decoding.py.
 """
+from typing import cast
+
 import tensorflow as tf
 
+from configs import schema
 from pipelines import color, erasing, mixing, policies, salts, threefry
 
 
-def apply(images, targets, positions, mean, *, seed, config):
-  """All that a recipe asks for; what it leaves off costs nothing.
+def apply(images: tf.Tensor, targets: tf.Tensor, positions: tf.Tensor,
+          mean: tf.Tensor, *, seed: int, config: schema.Augment
+          ) -> tuple[tf.Tensor, tf.Tensor]:
+  """Applies every augmentation of a recipe; those that are off cost nothing.
 
   Args:
     images: uint8 [b, h, w, c].
     targets: float32 [b, classes].
-    positions: int64 [b]; pairs 2k, 2k + 1 are neighbours if images are mixed.
-    mean: float32 [c] or [h, w, c], in units of 0..255: fills what is erased.
-    seed: Python int in [0, 2**32).
-    config: configs.schema.Augment.
+    positions: int64 [b]; if images are mixed, positions 2k and 2k + 1 are
+      neighbors.
+    mean: float32 [c] or [h, w, c], in units of 0..255; fills erased pixels.
+    seed: of the run, in [0, 2**32).
+    config: the settings.
 
   Returns:
-    (images uint8, or float32 in 0..255 if mixed, [b, h, w, c]; targets).
+    (images [b, h, w, c], targets float32 [b, classes]); the images are uint8,
+    or float32 in units of 0..255 if they were mixed.
+
+  Raises:
+    ValueError: images are to be mixed and b is odd or unknown, while tracing.
   """
   images = crop_and_flip(images, positions, seed=seed,
                          padding=config.crop_padding, flip=config.flip)
@@ -50,26 +61,27 @@ def apply(images, targets, positions, mean, *, seed, config):
   return images, targets
 
 
-def crop_and_flip(images, positions, *, seed, padding, flip):
-  """Shifts each image by up to `padding` pixels a side; flips half of them.
+def crop_and_flip(images: tf.Tensor, positions: tf.Tensor, *, seed: int,
+                  padding: int, flip: bool) -> tf.Tensor:
+  """Shifts each image by up to `padding` pixels and flips half of the images.
 
-  The crop of a zero-padded image and the left-right flip are one gather of
-  pixels, with no padded copy: He et al. 2015, section 4.2, has padding 4 on 32
-  pixels. What comes in from outside the image is 0 (black).
+  Equivalent to a random crop of the zero-padded image (He et al. 2015, section
+  4.2, pad 32 x 32 pixels by 4) and a left-right flip, but done by one gather of
+  pixels, without a padded copy. Pixels from outside the image are 0 (black).
 
   Args:
     images: uint8 [b, h, w, c].
     positions: int64 [b].
-    seed: Python int in [0, 2**32).
-    padding: Python int, pixels.
-    flip: Python bool.
+    seed: of the run, in [0, 2**32).
+    padding: the largest shift in each direction, in pixels.
+    flip: whether to flip.
 
   Returns:
     uint8 [b, h, w, c].
   """
   if not padding and not flip:
     return images
-  b, h, w, c = images.shape
+  b, h, w, c = cast(tuple[int, int, int, int], images.shape)
   draws = threefry.uniform(seed, positions, salts.CROP_AND_FLIP, (3,))
   shifts = tf.cast(draws[:, :2] * (2 * padding + 1), tf.int32) - padding
   rows = shifts[:, :1] + tf.range(h)  # [b, h]
@@ -88,8 +100,9 @@ def crop_and_flip(images, positions, *, seed, padding, flip):
   return tf.gather(pixels, index)
 
 
-def standardize(images, mean, stddev):
-  """(images - mean) / stddev in float32.
+def standardize(images: tf.Tensor, mean: tf.Tensor,
+                stddev: tf.Tensor) -> tf.Tensor:
+  """Returns (images - mean) / stddev in float32.
 
   Args:
     images: uint8 or float32 [b, h, w, c], in units of 0..255.
@@ -97,6 +110,6 @@ def standardize(images, mean, stddev):
     stddev: float32 [c], positive, in units of 0..255.
 
   Returns:
-    float32 [b, h, w, c], standardised.
+    float32 [b, h, w, c], standardized.
   """
   return (tf.cast(images, tf.float32) - mean) * (1.0 / stddev)

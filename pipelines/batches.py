@@ -1,27 +1,46 @@
 """Batches of images, in an order that depends on (seed, step) and nothing else.
 
-Train: 1. positions of a replica's share of batch s (order.py)  2. positions ->
-examples, one permutation an epoch  3. read, from disk also decode and crop
-(sources.py)  4. prefetch.
-Eval: examples in their order on disk, padded to equal batches on every
-replica; `weight` is 0 on padding.
+Training:
+1. Take the positions of a replica's share of batch s (order.py).
+2. Map positions to examples, with one permutation an epoch (order.py).
+3. Read the examples; from disk, also decode and crop them (sources.py).
+4. Prefetch.
+
+Evaluation takes the examples in their order on disk and pads them to equal
+batches on every replica; `weight` is 0 on padding.
 
 A batch is {'image': uint8 [b, h, w, c], 'label': int32 [b], 'position': int64
-[b], 'weight': float32 [b]}, always of one static shape. One element a local
-replica, in rank order. Nothing here knows the model or the strategy.
+[b], 'weight': float32 [b]}, always of one static shape. The stream has one
+element for each local replica in turn, in rank order. Nothing here knows the
+model or the strategy.
 
   batches = train(source, seed=0, global_batch=128, last_step=64_000,
                   first_step=900, share=Share(replicas=4, first=0, local=4))
 """
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import tensorflow as tf
 
 from pipelines import order
+from pipelines.on_disk import Crop
+
+
+class Readable(Protocol):
+  """The part of a source that batches need; see sources.py for the whole."""
+
+  @property
+  def size(self) -> int:
+    """Number of examples."""
+    ...
+
+  def read(self, indices: tf.data.Dataset,
+           crop: Crop | None = None) -> tf.data.Dataset:
+    """Turns indices into batches, in their order; see OnDisk.read."""
+    ...
 
 
 class Share(NamedTuple):
-  """Which replicas of all this process feeds: local ones from `first` on."""
+  """The replicas that this process feeds: `local` of them, from `first` on."""
   replicas: int  # Over all workers.
   first: int
   local: int
@@ -30,25 +49,26 @@ class Share(NamedTuple):
 ALL = Share(replicas=1, first=0, local=1)
 
 
-def train(source, *, seed, global_batch, first_step, last_step, share=ALL,
-          repeats=1, crop=None):
-  """The training stream from step `first_step` to before `last_step`.
+def train(source: Readable, *, seed: int, global_batch: int, first_step: int,
+          last_step: int, share: Share = ALL, repeats: int = 1,
+          crop: Crop | None = None) -> tf.data.Dataset:
+  """Makes the training stream from step `first_step` to before `last_step`.
 
-  Starting anywhere costs the same: the stream is computed, not skipped.
+  Starting at any step costs the same: the stream is computed, not skipped.
 
   Args:
-    source: see sources.py.
-    seed: Python int in [0, 2**32).
-    global_batch: images a step over all replicas; divisible by them.
-    first_step: step of the first batch.
-    last_step: the stream ends before it.
+    source: the training split.
+    seed: of the run, in [0, 2**32).
+    global_batch: images per step over all replicas; divisible by their number.
+    first_step: the step of the first batch.
+    last_step: the stream ends before this step.
     share: the replicas to feed.
-    repeats: how often each example stands in its batch; divides global_batch.
-    crop: what cuts and resizes pictures from disk, see decode.py; None: as in
+    repeats: how often an example occurs in its batch; divides global_batch.
+    crop: cuts and resizes pictures from disk, see decoding.py; None: as in
       evaluation.
 
   Returns:
-    tf.data.Dataset of batches, b = global_batch / share.replicas.
+    Data set of batches, b = global_batch / share.replicas.
   """
   def index(positions):
     return {'example': train_examples(
@@ -61,28 +81,30 @@ def train(source, *, seed, global_batch, first_step, last_step, share=ALL,
   return _prefetched(source.read(indices, crop), share)
 
 
-def train_examples(positions, *, size, seed, global_batch, repeats=1):
-  """int64 [b]: the examples at `positions`, int64 [b]; see train."""
+def train_examples(positions: tf.Tensor, *, size: int, seed: int,
+                   global_batch: int, repeats: int = 1) -> tf.Tensor:
+  """Returns the examples, int64 [b], at `positions`, int64 [b]; see train."""
   distinct = order.distinct(
       positions, global_batch=global_batch, repeats=repeats)
   return order.examples(distinct, size=size, seed=seed)
 
 
-def eval_steps(size, replica_batch, replicas):
-  """Steps that count `size` examples once: the same on every replica."""
+def eval_steps(size: int, replica_batch: int, replicas: int) -> int:
+  """Returns the steps that count `size` examples once, on every replica."""
   return -(-size // (replica_batch * replicas))
 
 
-def evaluate(source, *, replica_batch, share=ALL):
-  """One pass over `source`, each example once, padded with weight 0.
+def evaluate(source: Readable, *, replica_batch: int,
+             share: Share = ALL) -> tf.data.Dataset:
+  """Makes one pass over `source`: each example once, then padding of weight 0.
 
   Args:
-    source: see sources.py; at least one example.
-    replica_batch: b, images a replica and step.
+    source: the split to evaluate; has at least one example.
+    replica_batch: b, images per replica and step.
     share: the replicas to feed.
 
   Returns:
-    tf.data.Dataset of eval_steps() batches for each local replica.
+    Data set of `eval_steps` batches for each local replica.
   """
   def index(positions):
     return {'example': tf.minimum(positions, source.size - 1),
@@ -96,7 +118,8 @@ def evaluate(source, *, replica_batch, share=ALL):
 
 
 def _indices(index, first_step, last_step, share, global_batch):
-  """index(positions) for each step and, in turn, each local replica."""
+  """Makes a data set of index(positions), step by step and replica by replica.
+  """
   def element(i):
     return index(order.replica_positions(
         i // share.local, share.first + i % share.local,
@@ -108,7 +131,7 @@ def _indices(index, first_step, last_step, share, global_batch):
 
 def _prefetched(dataset, share):
   options = tf.data.Options()
-  # Shares are cut above; a shard policy would cut them a second time.
+  # The shares are cut above; a shard policy would cut them a second time.
   options.experimental_distribute.auto_shard_policy = (
       tf.data.experimental.AutoShardPolicy.OFF)
   return dataset.prefetch(2 * share.local).with_options(options)

@@ -1,15 +1,17 @@
-"""From the bytes of one picture to uint8 pixels of a known size, on the host.
+"""Turns the bytes of a picture into uint8 pixels of a known size, on the host.
 
-A crop is a NamedTuple with three things: `shape`, of what it makes; `draws(
-positions)`, the random numbers it needs, for a whole batch at once; and a call
-(encoded, draws of one) -> pixels. JPEGs are decoded only where the crop needs
-them: four fifths of the time is Huffman decoding, the rest is saved outside.
-PNG, BMP and GIF (its first frame) are decoded whole. Grey, palette, CMYK and
-16-bit pictures come out with the channels and depth asked for.
+A crop is a NamedTuple with three parts: `shape` is the shape of the result;
+`draws(positions)` returns the random numbers that the crop needs, for a whole
+batch at once; and a call maps (encoded picture, draws of one position) to
+pixels. JPEGs are decoded only inside the crop. Huffman decoding, which is four
+fifths of the time, covers the whole picture; the rest of the work is saved for
+the pixels outside.
+PNG, BMP and GIF (its first frame) are decoded whole. Gray, palette, CMYK and
+16-bit pictures are converted to the requested number of channels and to 8 bits.
 
 Resizing is bilinear without antialiasing, for training and evaluation alike:
-antialiasing costs more than decoding does (4.9 ms against 3.3 ms a picture of
-500 x 400 pixels).
+antialiasing costs more than decoding does (4.9 ms against 3.3 ms for a picture
+of 500 x 400 pixels).
 """
 import math
 from typing import NamedTuple
@@ -24,36 +26,47 @@ _ASPECTS = (3 / 4, 4 / 3)
 _EVAL_SHARE = 224 / 256
 
 
-def whole(encoded, channels):
-  """A whole picture: string scalar -> uint8 [h, w, channels], static or not."""
+def whole(encoded: tf.Tensor, channels: int) -> tf.Tensor:
+  """Decodes a whole picture.
+
+  Args:
+    encoded: string scalar.
+    channels: 1 or 3.
+
+  Returns:
+    uint8 [h, w, channels]; the shape is not static in a graph.
+  """
   return tf.io.decode_image(encoded, channels, expand_animations=False)
 
 
 class Whole(NamedTuple):
-  """Pictures that have one size already."""
-  shape: tuple  # (h, w, c)
+  """Takes whole pictures, which all have one size already."""
+  shape: tuple[int, ...]  # (h, w, c)
 
-  def draws(self, positions):
-    """Nothing is random here."""
+  def draws(self, positions: tf.Tensor) -> tuple[()]:
+    """Returns (): nothing is random."""
     del positions
     return ()
 
-  def __call__(self, encoded, draws):
-    """uint8 [h, w, c]; fails on a picture of another size."""
+  def __call__(self, encoded: tf.Tensor, draws: tuple[()]) -> tf.Tensor:
+    """Decodes a picture to uint8 [h, w, c]; fails if it has another size."""
+    del draws
     return tf.ensure_shape(whole(encoded, self.shape[-1]), self.shape)
 
 
 class CenterCrop(NamedTuple):
-  """The middle square of 7/8 of the short side: 224 of 256, for evaluation."""
-  shape: tuple  # (h, w, c), h = w.
+  """Takes the middle square, 7/8 of the short side (224 of 256): evaluation."""
+  shape: tuple[int, ...]  # (h, w, c), h = w.
 
-  def draws(self, positions):
-    """Nothing is random here."""
+  def draws(self, positions: tf.Tensor) -> tuple[()]:
+    """Returns (): nothing is random."""
     del positions
     return ()
 
-  def __call__(self, encoded, draws):
-    """uint8 [h, w, c]."""
+  def __call__(self, encoded: tf.Tensor, draws: tuple[()]) -> tf.Tensor:
+    """Decodes, crops and resizes a picture to uint8 [h, w, c]."""
+    del draws
+
     def box(size):
       sides = tf.round(_EVAL_SHARE * tf.reduce_min(size)) * tf.ones(2)
       return tf.concat([tf.floor((size - sides) / 2), sides], 0)
@@ -62,31 +75,47 @@ class CenterCrop(NamedTuple):
 
 
 class RandomCrop(NamedTuple):
-  """A box of random area and aspect ratio: Szegedy et al. 2014, section 6.
+  """Takes a box of random area and aspect ratio, keyed by (seed, position).
 
-  arXiv:1409.4842. Area uniform in [smallest, 1] of the picture, aspect ratio
-  between 3/4 and 4/3, uniform in its logarithm; of ten draws the first that
-  fits inside (if none does, the first, cut to the picture), and anywhere there.
-  Keyed by (seed, position).
+  Szegedy et al. 2014 (arXiv:1409.4842), section 6. The area is uniform in
+  [smallest, 1] of the picture, and the aspect ratio lies between 3/4 and 4/3,
+  uniform in its logarithm. The first of ten draws that fits inside the picture
+  is used (if none fits, the first draw, cut to the picture), and placed
+  anywhere inside.
   """
-  shape: tuple  # (h, w, c), h = w.
+  shape: tuple[int, ...]  # (h, w, c), h = w.
   seed: int
   smallest: float = 0.08
 
-  def draws(self, positions):
-    """float32 [b, 10, 4]: height and width as shares of the square root of the
-    picture's area, and where in the room that is left: top and left."""
+  def draws(self, positions: tf.Tensor) -> tf.Tensor:
+    """Draws ten boxes for each position.
+
+    Args:
+      positions: int64 [b].
+
+    Returns:
+      float32 [b, 10, 4]: height and width, as shares of the square root of the
+      picture's area; top and left, in [0, 1), as shares of the free room.
+    """
     uniform = threefry.uniform(
         self.seed, positions, salts.RANDOM_CROP, (_TRIES, 4))
-    side = tf.sqrt(self.smallest + (1 - self.smallest) * uniform[..., 0])
-    low, high = (math.log(aspect) / 2 for aspect in _ASPECTS)
-    skew = tf.exp(low + (high - low) * uniform[..., 1])
-    return tf.stack([side / skew, side * skew, uniform[..., 2],
-                     uniform[..., 3]], -1)
+    area, aspect, top, left = tf.unstack(uniform, axis=-1)
+    side = tf.sqrt(self.smallest + (1 - self.smallest) * area)
+    low, high = (math.log(end) / 2 for end in _ASPECTS)
+    skew = tf.exp(low + (high - low) * aspect)
+    return tf.stack([side / skew, side * skew, top, left], -1)
 
-  def __call__(self, encoded, draws):
-    """uint8 [h, w, c]."""
-    def box(size):  # Few operations: each costs 3 us a picture.
+  def __call__(self, encoded: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+    """Decodes, crops and resizes a picture.
+
+    Args:
+      encoded: string scalar.
+      draws: float32 [10, 4], see `draws`.
+
+    Returns:
+      uint8 [h, w, c].
+    """
+    def box(size):  # Few operations: each costs 3 us per picture.
       unit = tf.sqrt(tf.reduce_prod(size))
       fits = tf.reduce_all(draws[:, :2] * unit <= size, 1)
       draw = draws[tf.argmax(fits)]
@@ -97,12 +126,16 @@ class RandomCrop(NamedTuple):
 
 
 def _crop_and_resize(encoded, box, shape):
-  """uint8 of `shape` from a part of a picture.
+  """Decodes a box of a picture and resizes it.
 
   Args:
     encoded: string scalar.
-    box: float32 (height, width) -> whole float32 (top, left, height, width).
+    box: maps the picture's size, float32 [2] (height, width), to whole numbers,
+      float32 [4] (top, left, height, width).
     shape: (h, w, c).
+
+  Returns:
+    uint8 of `shape`.
   """
   def jpeg():
     size = tf.cast(tf.io.extract_jpeg_shape(encoded)[:2], tf.float32)

@@ -1,10 +1,13 @@
-"""Rectangles of uint8 images, painted over with the data set's mean.
+"""Paints rectangles of uint8 images over with the mean of the data set.
 
-Pure functions of (seed, position), for the compiled step. What is painted over
-is found by comparing row and column numbers: no gather, no scatter. The sizes
-and places are integers and exact products of integers as early as can be, so
-that no last bit of a float moves an edge between eager runs and XLA.
+The functions are pure functions of (seed, position) for the compiled step. The
+pixels of a rectangle are found by comparing row and column numbers: no gather,
+no scatter. Sizes and places become integers, or exact products of integers, as
+early as possible, so that the last bit of a float never moves an edge between
+eager runs and XLA.
 """
+from typing import cast
+
 import tensorflow as tf
 
 from pipelines import salts, threefry
@@ -12,53 +15,56 @@ from pipelines import salts, threefry
 _ATTEMPTS = 10
 
 
-def cutout(images, positions, fill, *, seed, side):
+def cutout(images: tf.Tensor, positions: tf.Tensor, fill: tf.Tensor, *,
+           seed: int, side: int) -> tf.Tensor:
   """Paints over one square of each image.
 
   DeVries & Taylor 2017 (arXiv:1708.04552), section 3: the center is uniform
-  over all pixels, and what sticks out at the border is cut off.
+  over all pixels, and the square is cut off at the border.
 
   Args:
     images: uint8 [b, h, w, c].
     positions: int64 [b].
     fill: float32 [c] or [h, w, c], in units of 0..255: the mean of the data
-      set, so that it is 0 after standardisation.
-    seed: Python int in [0, 2**32).
-    side: Python int, pixels.
+      set, which is 0 after standardization.
+    seed: of the run, in [0, 2**32).
+    side: in pixels; 0: off.
 
   Returns:
     uint8 [b, h, w, c].
   """
   if not side:
     return images
-  _, h, w, _ = images.shape
+  h, w = cast(tuple[int, int], images.shape[1:3])
   draws = threefry.uniform(seed, positions, salts.CUTOUT, (2,))
   centers = tf.cast(draws * tf.constant([h, w], tf.float32), tf.int32)
   return _paint(images, fill, centers - side // 2, tf.constant([[side, side]]))
 
 
-def random_erasing(images, positions, fill, *, seed, probability):
+def random_erasing(images: tf.Tensor, positions: tf.Tensor, fill: tf.Tensor, *,
+                   seed: int, probability: float) -> tf.Tensor:
   """Paints over one rectangle in some of the images.
 
-  Zhong et al. 2017 (arXiv:1708.04896), algorithm 1: an area uniform in 0.02 to
-  0.4 of the image's, height / width uniform in 0.3 to 1 / 0.3 (the ratio, not
-  its logarithm: more rectangles stand than lie). Of ten such sizes the first
-  that fits is used, placed uniformly inside of the image, as in the authors'
-  code; in the paper size and place are drawn again until both fit.
+  Zhong et al. 2017 (arXiv:1708.04896), algorithm 1: the area is uniform in 0.02
+  to 0.4 of the image's, and height / width is uniform in 0.3 to 1 / 0.3. (The
+  ratio itself is uniform, not its logarithm, so more rectangles are tall than
+  wide.) The first of ten such sizes that fits is placed uniformly inside the
+  image, as in the authors' code; in the paper, size and place are drawn again
+  until both fit.
 
   Args:
     images: uint8 [b, h, w, c].
     positions: int64 [b].
-    fill: as for `cutout`. (The paper has noise, too.)
-    seed: Python int in [0, 2**32).
-    probability: Python float, the share of images with a rectangle.
+    fill: as for `cutout`. (The paper also fills with noise.)
+    seed: of the run, in [0, 2**32).
+    probability: share of the images that get a rectangle; 0: off.
 
   Returns:
     uint8 [b, h, w, c].
   """
   if not probability:
     return images
-  _, h, w, _ = images.shape
+  h, w = cast(tuple[int, int], images.shape[1:3])
   draws = threefry.uniform(
       seed, positions, salts.ERASING, (3 + 2 * _ATTEMPTS,))
   chosen, places, areas, ratios = tf.split(
@@ -85,7 +91,14 @@ def _between(draws, low, high):
 
 
 def _paint(images, fill, corners, sizes):
-  """Fills rectangles: corners int32 [b, 2] (row, column), sizes likewise."""
+  """Fills one rectangle of each image.
+
+  Args:
+    images: uint8 [b, h, w, c].
+    fill: float32 [c] or [h, w, c].
+    corners: int32 [b, 2], row and column of the upper left corner.
+    sizes: int32 [b, 2] or [1, 2], height and width.
+  """
   _, h, w, _ = images.shape
   rows = tf.range(h) - corners[:, :1]  # [b, h]
   columns = tf.range(w) - corners[:, 1:]

@@ -1,10 +1,12 @@
-"""A split that stays on disk: any record of its TFRecord files at any time.
+"""A split that stays on disk: reads any record of its TFRecord files.
 
-Reading in a global permutation costs no more than reading in sequence: the
-records of a batch are asked for all at once, and decoding them takes a hundred
-times as long as fetching them.
+Reading in the order of a global permutation costs no more than reading in
+sequence: all records of a batch are requested at once, and decoding them takes
+a hundred times as long as fetching them.
 """
+from collections.abc import Iterable, Iterator
 import os
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -12,52 +14,72 @@ import tensorflow as tf
 from configs.process.errors import UserError
 from pipelines import decoding, records
 
-_READS = 2  # Batches of records that are read at a time.
+_READS = 2  # Batches whose records are read at the same time.
 _FEATURES = {'image': tf.io.FixedLenFeature([], tf.string, ''),
              'label': tf.io.FixedLenFeature([], tf.int64, -1)}
 
 
-class OnDisk:
-  """A source (see sources.py) over TFDS examples with 'image' and 'label'."""
+class Crop(Protocol):
+  """Makes pixels of an encoded picture; decoding.py has the crops."""
 
-  def __init__(self, found, num_classes, crop, *, skip_bad_images=False):
+  @property
+  def shape(self) -> tuple[int, ...]:
+    """(h, w, c) of what it makes."""
+    ...
+
+  def draws(self, positions: tf.Tensor) -> Any:
+    """Returns random numbers for positions, int64 [b]; () if it needs none."""
+    ...
+
+  def __call__(self, encoded: tf.Tensor, draws: Any) -> tf.Tensor:
+    """Returns uint8 [h, w, c]; draws are those of one position."""
+    ...
+
+
+class OnDisk:
+  """A source (see sources.py) of TFDS examples with an image and a label."""
+
+  def __init__(self, found: records.Records, num_classes: int, crop: Crop, *,
+               skip_bad_images: bool = False):
     """Makes a source.
 
     Args:
-      found: records.Records.
-      num_classes: int.
-      crop: what makes pixels of pictures where `read` is given nothing else;
-        see decode.py.
+      found: the records of the split.
+      num_classes: of the data set.
+      crop: turns pictures into pixels where `read` is given no other crop.
       skip_bad_images: whether a picture that cannot be read becomes a black
-        one of weight 0, instead of an error.
+        one of weight 0 instead of raising an error.
     """
     self.records, self.num_classes, self.crop = found, num_classes, crop
-    self._skip_bad_images, self._failure = skip_bad_images, None
+    self._skip_bad_images = skip_bad_images
+    self._failure: UserError | None = None
 
   @property
-  def size(self):
+  def size(self) -> int:
+    """Number of examples."""
     return len(self.records)
 
   @property
-  def image_shape(self):
+  def image_shape(self) -> tuple[int, ...]:
     """(h, w, c)."""
     return self.crop.shape
 
-  def read(self, indices, crop=None):
+  def read(self, indices: tf.data.Dataset,
+           crop: Crop | None = None) -> tf.data.Dataset:
     """Turns indices into batches, in their order.
 
-    Records are read a batch at a time; pictures are decoded one by one, as
-    many at once as this process has cores.
+    Records are read a batch at a time. Pictures are decoded one by one, as many
+    in parallel as this process has cores.
 
     Args:
-      indices: tf.data.Dataset of {'example': int64 [b], 'position': int64 [b],
+      indices: data set of {'example': int64 [b], 'position': int64 [b],
         'weight': float32 [b]} with static b.
-      crop: see decode.py; None: the source's own.
+      crop: turns pictures into pixels; None: the source's own.
 
     Returns:
-      tf.data.Dataset of {'image': uint8 [b, *crop.shape], 'label': int32 [b],
-      'position', 'weight'}. Iterating it raises a tf.errors.OpError where
-      something cannot be read: `explain` knows what.
+      Data set of {'image': uint8 [b, *crop.shape], 'label': int32 [b],
+      'position', 'weight'}. Iterating over it raises a tf.errors.OpError where
+      something cannot be read; `explain` says what.
     """
     crop = crop or self.crop
 
@@ -73,48 +95,54 @@ class OnDisk:
         return {**example, 'image': image, 'weight': example['weight'] * good}
       return {**example, 'image': crop(encoded, draws)}
 
-    b = indices.element_spec['position'].shape[0]
+    spec: Any = indices.element_spec
+    b = spec['position'].shape[0]
     stream = indices.map(fetch, num_parallel_calls=_READS, deterministic=True)
     stream = stream.unbatch().map(
         decode_one, num_parallel_calls=len(os.sched_getaffinity(0)),
         deterministic=True)
     return stream.batch(b, drop_remainder=True)
 
-  def fetch(self, examples):
-    """int64 [b] -> encoded pictures, string [b], and labels, int32 [b]."""
+  def fetch(self, examples: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Reads examples, int64 [b], without decoding them.
+
+    Returns:
+      (encoded pictures, string [b]; labels, int32 [b]).
+    """
     serialized = tf.numpy_function(
         self._read_records, [examples], tf.string, stateful=False)
-    features = tf.io.parse_example(
+    features: Any = tf.io.parse_example(
         tf.ensure_shape(serialized, examples.shape), _FEATURES)
     return features['image'], tf.cast(features['label'], tf.int32)
 
-  def explain(self, examples):
-    """Why one of some examples cannot be read.
-
-    Args:
-      examples: iterable of ints.
+  def explain(self, examples: Iterable[int]) -> UserError | None:
+    """Finds out why one of some examples cannot be read.
 
     Returns:
-      UserError that names it; None if all can be read.
+      An error that names the example; None if all of them can be read.
     """
     for example in examples:
       if self._failure:
         break
       try:
         encoded, _ = self.fetch(tf.constant([example], tf.int64))
-        shape = decoding.whole(encoded[0], self.image_shape[-1]).shape
+        pixels = decoding.whole(encoded[0], self.image_shape[-1])
+        shape = pixels.numpy().shape
       except tf.errors.OpError as error:
         return self._failure or UserError(
             f'{self.records.name(example)} is not a picture that can be '
-            f'decoded ({error.message.partition(" [Op:")[0]}): take it out of '
-            'the data set, or give --skip_bad_images to go on without it.')
+            f'decoded ({error.message.partition(" [Op:")[0]}): remove it from '
+            'the data set, or give --skip_bad_images to continue without it.')
       if isinstance(self.crop, decoding.Whole) and shape != self.image_shape:
         return differing_sizes(self.records.name(example), shape,
                                self.image_shape)
     return self._failure
 
   def _read_records(self, numbers):
-    """An object array of bytes; keeps the error, which TensorFlow garbles."""
+    """Returns an object array of bytes; keeps the error for `explain`.
+
+    TensorFlow turns an error raised here into one without its sentence.
+    """
     try:
       return np.array(self.records.read(numbers), object)
     except records.DamagedRecord as error:
@@ -128,34 +156,37 @@ class OnDisk:
 
   def _record_or_nothing(self, number):
     try:
-      return self.records.read([number])[0]
+      return self.records.read(np.array([number]))[0]
     except records.DamagedRecord:
       return b''  # Parsed as an example whose picture is empty.
 
 
-def read_examples(source, examples):
+def read_examples(source: OnDisk,
+                  examples: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
   """Reads some examples of a source, in order.
 
   Args:
-    source: OnDisk.
-    examples: int array [n], n > 0.
+    source: the split.
+    examples: int [n], n > 0.
 
   Yields:
-    NumPy batches as of `read`, n examples in all.
+    Batches as from `read`, as NumPy arrays, with n examples in all.
 
   Raises:
-    UserError: one of them cannot be read.
+    UserError: one of the examples cannot be read.
   """
   b = min(len(examples), 64)
   padding = -len(examples) % b
   padded = np.concatenate([examples, np.repeat(examples[-1:], padding)])
-  indices = tf.data.Dataset.from_tensor_slices({
-      'example': padded.astype(np.int64),
-      'position': np.arange(len(padded)),
-      'weight': np.ones(len(padded), np.float32)}).batch(b, drop_remainder=True)
+  columns: Any = {'example': padded.astype(np.int64),
+                  'position': np.arange(len(padded)),
+                  'weight': np.ones(len(padded), np.float32)}
+  indices = tf.data.Dataset.from_tensor_slices(columns).batch(
+      b, drop_remainder=True)
   done = 0
   try:
-    for batch in source.read(indices).prefetch(2).as_numpy_iterator():
+    stream: Any = source.read(indices).prefetch(2)
+    for batch in stream.as_numpy_iterator():
       keep = batch['position'] < len(examples)
       yield {key: value[keep] for key, value in batch.items()}
       done += b
@@ -163,19 +194,26 @@ def read_examples(source, examples):
     raise source.explain(examples[done:]) or error from error
 
 
-def differing_sizes(name, shape, others):
-  """UserError for pictures of different sizes that nothing makes equal."""
+def differing_sizes(name: str, shape: tuple[int, ...],
+                    others: tuple[int, ...]) -> UserError:
+  """Returns the error for pictures of different sizes that nothing resizes.
+
+  Args:
+    name: of one picture.
+    shape: of that picture, (h, w, ...).
+    others: the shape of the other pictures.
+  """
   return UserError(
       f'Pictures differ in size ({name} has {shape[0]} x {shape[1]} pixels, '
-      f'others {others[0]} x {others[1]}): set --config.data.image_size=224, '
-      'say, to crop and resize them all.')
+      f'others have {others[0]} x {others[1]}): crop and resize all of them '
+      'with, for example, --config.data.image_size=224.')
 
 
 def _decode_or_blacken(crop, encoded, draws):
-  """crop(encoded, draws) and 1.0; a black image and 0.0 if it cannot decode.
+  """Returns (crop(encoded, draws), 1.0), or (a black image, 0.0) if that fails.
 
-  A data set of its own for each picture is the only place where TensorFlow
-  goes on after an error. Costs 0.25 ms a picture.
+  A separate data set for each picture is the only place where TensorFlow
+  continues after an error. It costs 0.25 ms per picture.
   """
   black = tf.zeros(crop.shape, tf.uint8)
   either = tf.data.Dataset.from_tensors((encoded, draws)).map(

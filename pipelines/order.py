@@ -1,31 +1,32 @@
-"""Which examples make up a batch: a pure function of (seed, step).
+"""Decides which examples make up a batch: a pure function of (seed, step).
 
-1. Positions 0, 1, 2, ... run through all epochs without a gap; global batch s
-   is positions [s * n, (s + 1) * n).
+1. Positions 0, 1, 2, ... run through all epochs without a gap. Global batch s
+   consists of the positions [s * n, (s + 1) * n).
 2. Replica r of R, counted over all workers, takes the contiguous slice
    [s * n + r * n / R, s * n + (r + 1) * n / R).
-3. Position p stands for example permutation(seed, p // size)(p % size).
+3. Position p holds example permutation(seed, p // size)(p % size).
 
-The permutation is computed a position at a time (a keyed block cipher, Black
-and Rogaway 2002), so nothing is stored or shuffled and any step is as near as
-the first.
+The permutation is computed for one position at a time, by a keyed block cipher
+(Black and Rogaway 2002). Nothing is stored or shuffled, so starting at any step
+costs as much as starting at the first.
 """
 import tensorflow as tf
 
-# tf.random.experimental.index_shuffle has 4 rounds, and neighbours in its
-# order are visibly correlated; 8 rounds are clean.
+# tf.random.experimental.index_shuffle uses 4 rounds, which leave neighbors in
+# the order visibly correlated. 8 rounds do not.
 _ROUNDS = 8
 _SALT = 0x0DDE5
 
 
-def replica_positions(step, replica, *, replicas, global_batch):
-  """The positions of one replica's share of a global batch.
+def replica_positions(step: tf.Tensor, replica: tf.Tensor, *, replicas: int,
+                      global_batch: int) -> tf.Tensor:
+  """Returns the positions of one replica's share of a global batch.
 
   Args:
     step: int64 scalar, from 0.
     replica: int64 scalar in [0, replicas), over all workers in rank order.
-    replicas: Python int, over all workers; divides global_batch.
-    global_batch: Python int n.
+    replicas: over all workers; divides global_batch.
+    global_batch: n.
 
   Returns:
     int64 [b], b = global_batch / replicas.
@@ -35,37 +36,39 @@ def replica_positions(step, replica, *, replicas, global_batch):
   return first + tf.range(replica_batch, dtype=tf.int64)
 
 
-def distinct(positions, *, global_batch, repeats):
-  """Positions of the stream without repeats that `positions` stand for.
+def distinct(positions: tf.Tensor, *, global_batch: int,
+             repeats: int) -> tf.Tensor:
+  """Maps positions to those of the stream in which no example is repeated.
 
   Repeated augmentation (Hoffer et al. 2020, arXiv:1901.09335): a global batch
-  is `repeats` copies of global_batch / repeats examples, one after another, so
-  that the neighbours that mixup pairs are two examples.
+  is `repeats` copies of global_batch / repeats examples, one copy after
+  another, so that mixup, which pairs neighbors, pairs different examples.
 
   Args:
     positions: int64 [b], from 0.
-    global_batch: Python int n, divisible by repeats.
-    repeats: Python int, at least 1.
+    global_batch: n, divisible by repeats.
+    repeats: at least 1.
 
   Returns:
     int64 [b].
   """
   part = global_batch // repeats
-  return positions // global_batch * part + positions % global_batch % part
+  place = tf.math.floormod(positions, global_batch)
+  return positions // global_batch * part + tf.math.floormod(place, part)
 
 
-def examples(positions, *, size, seed):
-  """The examples that stand at `positions` of the training stream.
+def examples(positions: tf.Tensor, *, size: int, seed: int) -> tf.Tensor:
+  """Returns the examples at `positions` of the training stream.
 
   Args:
     positions: int64 [b], from 0.
-    size: Python int, examples in the training split, at least 1.
-    seed: Python int in [0, 2**32), the run's.
+    size: examples in the training split, at least 1.
+    seed: of the run, in [0, 2**32).
 
   Returns:
-    int64 [b], each in [0, size): over one epoch, each exactly once.
+    int64 [b], each in [0, size): each example exactly once in an epoch.
   """
-  if size == 1:  # The cipher needs two elements at least.
+  if size == 1:  # The cipher needs at least two elements.
     return tf.zeros_like(positions)
   epoch = positions // size
   keys = tf.stack([
@@ -73,21 +76,22 @@ def examples(positions, *, size, seed):
       epoch,
       tf.fill(tf.shape(positions), tf.constant(_SALT, tf.int64))], axis=1)
   return tf.raw_ops.RandomIndexShuffle(
-      index=positions % size, seed=keys, max_index=tf.constant(
-          size - 1, tf.int64), rounds=_ROUNDS)
+      index=tf.math.floormod(positions, size), seed=keys,
+      max_index=tf.constant(size - 1, tf.int64), rounds=_ROUNDS)
 
 
-def digest(positions):
-  """Numbers whose sum over a set of positions tells that set from others.
+def digest(positions: tf.Tensor) -> tf.Tensor:
+  """Returns numbers whose sums over sets of positions tell the sets apart.
 
   Args:
     positions: int64 [b], from 0.
 
   Returns:
-    float32 [3], of whole numbers: sums over up to 65,536 positions, in any
-    order and over any replicas, are exact.
+    float32 [3], whole numbers: sums over up to 65,536 positions are exact, in
+    any order and over any replicas.
   """
   scattered = examples(positions, size=2**24, seed=_SALT)
   return tf.stack([
-      tf.reduce_sum(tf.cast(scattered // 2**shift % 2**8, tf.float32))
+      tf.reduce_sum(tf.cast(tf.math.floormod(scattered // 2**shift, 2**8),
+                            tf.float32))
       for shift in (0, 8, 16)])

@@ -1,33 +1,37 @@
-"""Mean and standard deviation of pixels: what standardises the input."""
+"""Measures the mean and standard deviation of pixels, to standardize the input.
+"""
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
+from configs import schema
 from configs.process.errors import UserError
 from pipelines import sources
 
-# Of pictures on disk that have to be cropped and resized, so many are measured:
-# the mean is then within 1 of 255 of that of all, and it takes seconds.
+# Of pictures on disk, which have to be cropped and resized, a sample of this
+# size is measured: its mean is within 1 of 255 of that of all pictures, and
+# measuring it takes seconds.
 _MOST_PICTURES = 2000
 
 
 class PixelStatistics(NamedTuple):
-  """In units of 0..255."""
+  """Statistics in units of 0..255."""
   pixel_mean: np.ndarray  # float32 [h, w, c]
   mean: np.ndarray  # float32 [c]
   stddev: np.ndarray  # float32 [c], positive.
 
 
-def measure(pictures):
-  """Measures images that come in parts, by exact integer sums.
+def measure(pictures: Iterable[np.ndarray]) -> PixelStatistics:
+  """Measures images that come in parts, by exact sums of integers.
 
   Args:
-    pictures: iterable of uint8 [any, h, w, c].
+    pictures: parts, uint8 [any, h, w, c].
 
   Returns:
-    PixelStatistics: the same however the images are divided into parts.
+    The statistics, the same however the images are divided into parts.
   """
-  size, sums, counts = 0, 0, 0
+  size, sums, counts = 0, np.zeros((), np.int64), np.zeros((), np.int64)
   for images in pictures:
     size += len(images)
     sums = sums + images.sum(0, dtype=np.int64)
@@ -43,27 +47,29 @@ def measure(pictures):
                            for value in (sums / size, mean, stddev)))
 
 
-def mean_and_stddev(data, source):
-  """What a config subtracts and divides by: given, or measured.
+def mean_and_stddev(data: schema.Data, source: sources.Source
+                    ) -> tuple[np.ndarray, np.ndarray]:
+  """Returns what images are standardized with: from the config, or measured.
 
   Args:
-    data: configs.schema.Data.
-    source: its training split, see sources.py.
+    data: the settings.
+    source: the training split.
 
   Returns:
-    float32 [c] or, with data.center 'pixel', [h, w, c]; float32 [c].
+    (mean, float32 [c] or, with data.center 'pixel', [h, w, c]; standard
+    deviation, float32 [c]), in units of 0..255.
 
   Raises:
-    UserError: the config gives values for another number of channels.
+    UserError: the config has values for another number of channels.
   """
   channels = source.image_shape[-1]
   for name in ('mean', 'stddev'):
     given = getattr(data, name)
     if given and len(given) != channels:
       raise UserError(
-          f'config.data.{name}={given} has {len(given)} values and the images '
-          f'of {data.name} have {channels} channels: give one a channel, or '
-          'none to have them measured.')
+          f'config.data.{name}={given} has {len(given)} values, but the images '
+          f'of {data.name} have {channels} channels: give one value per '
+          'channel, or () to measure them.')
   mean = np.asarray(data.mean, np.float32)
   stddev = np.asarray(data.stddev, np.float32)
   if not (data.mean and data.stddev):

@@ -1,8 +1,8 @@
-"""Which operations are applied to each image, drawn at random.
+"""Draws the operations that are applied to each image, and applies them.
 
 RandAugment: Cubuk et al. 2019, arXiv:1909.13719. AutoAugment: Cubuk et al.
 2018, arXiv:1805.09501. What happens to an image depends on (seed, position)
-alone. Never use both: they draw the same numbers.
+alone. Do not use both policies together: they draw the same numbers.
 
   images = policies.rand_augment(
       images, positions, seed=0, layers=2, magnitude=9.0)
@@ -12,8 +12,9 @@ import tensorflow as tf
 
 from pipelines import operations, salts, threefry
 
-# Operation, tenths of its probability, magnitude 0..10 (none: no strength), two
-# a row. Cubuk et al. 2018, appendix: reduced CIFAR-10.
+# Two operations per row, each with tenths of its probability and a magnitude in
+# 0..10 (None: the operation has no strength). Cubuk et al. 2018, appendix:
+# reduced CIFAR-10.
 _CIFAR10 = (
     ('invert', 1, None, 'contrast', 2, 6),
     ('rotate', 7, 2, 'translate_x', 3, 9),
@@ -41,7 +42,7 @@ _CIFAR10 = (
     ('equalize', 8, None, 'invert', 1, None),
     ('translate_y', 7, 9, 'auto_contrast', 9, None),
 )
-# The same: reduced ImageNet. Five rows stand there twice, in the paper too.
+# The same for reduced ImageNet. Five rows occur twice, as they do in the paper.
 _IMAGENET = (
     ('posterize', 4, 8, 'rotate', 6, 9),
     ('solarize', 6, 5, 'auto_contrast', 6, None),
@@ -72,15 +73,16 @@ _IMAGENET = (
 POLICIES = {'cifar10': _CIFAR10, 'imagenet': _IMAGENET}
 
 
-def rand_augment(images, positions, *, seed, layers, magnitude):
+def rand_augment(images: tf.Tensor, positions: tf.Tensor, *, seed: int,
+                 layers: int, magnitude: float) -> tf.Tensor:
   """Applies `layers` operations in turn to each image, all of one strength.
 
   Args:
-    images: uint8 [b, h, w, c], c 1 or 3.
+    images: uint8 [b, h, w, c], c = 1 or 3.
     positions: int64 [b].
-    seed: Python int in [0, 2**32).
-    layers: Python int; N in the paper.
-    magnitude: Python float in [0, 10], 10 being the end of the ranges in
+    seed: of the run, in [0, 2**32).
+    layers: number of operations; N in the paper.
+    magnitude: in [0, 10], where 10 is the end of the ranges in
       operations.apply; M in the paper.
 
   Returns:
@@ -93,14 +95,15 @@ def rand_augment(images, positions, *, seed, layers, magnitude):
       positions, seed=seed, layers=layers, magnitude=magnitude))
 
 
-def auto_augment(images, positions, *, seed, policy):
+def auto_augment(images: tf.Tensor, positions: tf.Tensor, *, seed: int,
+                 policy: str) -> tf.Tensor:
   """Applies one of the 25 sub-policies of a policy to each image.
 
   Args:
-    images: uint8 [b, h, w, c], c 1 or 3.
+    images: uint8 [b, h, w, c], c = 1 or 3.
     positions: int64 [b].
-    seed: Python int in [0, 2**32).
-    policy: a key of POLICIES, the data it was found on.
+    seed: of the run, in [0, 2**32).
+    policy: a key of POLICIES: the data set that the policy was found on.
 
   Returns:
     uint8 [b, h, w, c].
@@ -112,40 +115,60 @@ def auto_augment(images, positions, *, seed, policy):
       positions, seed=seed, policy=policy))
 
 
-def draw_rand_augment(positions, *, seed, layers, magnitude):
-  """What rand_augment (q.v.) applies: any operation but invert, either sign.
+def draw_rand_augment(positions: tf.Tensor, *, seed: int, layers: int,
+                      magnitude: float) -> tuple[tf.Tensor, tf.Tensor]:
+  """Draws what `rand_augment` applies: any operation but invert, either sign.
+
+  Args:
+    positions: int64 [b].
+    seed: see rand_augment.
+    layers: see rand_augment.
+    magnitude: see rand_augment.
 
   Returns:
-    int32 [b, layers], indices into operations.OPERATIONS, and
-    float32 [b, layers], shares for operations.apply.
+    (indices into operations.OPERATIONS, int32 [b, layers]; shares for
+    operations.apply, float32 [b, layers]).
+
+  Raises:
+    ValueError: magnitude is not in [0, 10].
   """
   if not 0 <= magnitude <= 10:
-    raise ValueError(f'RandAugment has no magnitude {magnitude}: give one in '
-                     '[0, 10].')
+    raise ValueError(f'The RandAugment magnitude {magnitude} is out of range: '
+                     'give a number in [0, 10].')
   names = [name for name in operations.OPERATIONS if name != 'invert']
   signed = operations.GEOMETRIC + operations.ENHANCING
   draws = threefry.uniform(seed, positions, salts.POLICY, (layers, 2))
-  which = tf.cast(draws[..., 0] * len(names), tf.int32)
-  is_negative = (draws[..., 1] < 0.5) & tf.gather(
+  which, sign = tf.unstack(draws, axis=-1)
+  which = tf.cast(which * len(names), tf.int32)
+  is_negative = (sign < 0.5) & tf.gather(
       tf.constant([name in signed for name in names]), which)
   operation = tf.gather(
       tf.constant([operations.OPERATIONS.index(name) for name in names]), which)
   return operation, tf.where(is_negative, -magnitude / 10, magnitude / 10)
 
 
-def draw_auto_augment(positions, *, seed, policy):
-  """What auto_augment (q.v.) applies: identity where an operation is left out.
+def draw_auto_augment(positions: tf.Tensor, *, seed: int,
+                      policy: str) -> tuple[tf.Tensor, tf.Tensor]:
+  """Draws what `auto_augment` applies; identity where an operation is left out.
 
-  Geometric operations have either sign. The enhancing ones have none in the
-  paper: magnitude 0 is factor 0.1, and 10 is factor 1.9.
+  Geometric operations have either sign. In the paper, the enhancing ones have
+  no sign: magnitude 0 is factor 0.1, and 10 is factor 1.9.
+
+  Args:
+    positions: int64 [b].
+    seed: see auto_augment.
+    policy: see auto_augment.
 
   Returns:
-    int32 [b, 2], indices into operations.OPERATIONS, and
-    float32 [b, 2], shares for operations.apply.
+    (indices into operations.OPERATIONS, int32 [b, 2]; shares for
+    operations.apply, float32 [b, 2]).
+
+  Raises:
+    ValueError: there is no such policy.
   """
   if policy not in POLICIES:
-    raise ValueError(f'AutoAugment has no policy {policy!r}: give one of '
-                     f'{", ".join(sorted(POLICIES))}.')
+    raise ValueError(f'The AutoAugment policy {policy!r} is unknown: choose '
+                     f'one of {", ".join(sorted(POLICIES))}.')
   rows = np.array(POLICIES[policy], object).reshape(-1, 2, 3)
   index = np.vectorize(operations.OPERATIONS.index)(rows[..., 0])
   tenths = rows[..., 1].astype(np.float32)
@@ -163,7 +186,7 @@ def draw_auto_augment(positions, *, seed, policy):
 
 
 def _auto_augment_share(name, magnitude):
-  """The share that is a magnitude of the paper's, before the sign."""
+  """Maps a magnitude of the paper to a share, before the sign."""
   if magnitude is None:
     return 0.0
   if name in operations.ENHANCING:
@@ -172,8 +195,15 @@ def _auto_augment_share(name, magnitude):
 
 
 def _apply_all(images, operation, share):
-  """Applies the operations of an image in turn; both arguments [b, layers]."""
-  # Unrolled, XLA would compute the first layer anew in each use by the second.
+  """Applies the operations of each image in turn.
+
+  Args:
+    images: uint8 [b, h, w, c].
+    operation: int32 [b, layers].
+    share: float32 [b, layers].
+  """
+  # If the loop were unrolled, XLA would recompute the first layer wherever the
+  # second one uses it.
   _, images = tf.while_loop(
       lambda layer, _: layer < operation.shape[1],
       lambda layer, images: (layer + 1, operations.apply(

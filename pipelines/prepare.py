@@ -1,136 +1,117 @@
-"""Prepares a data set, once, before training: a public one or your pictures.
+"""Prepares a data set for training: a public one, or your own pictures.
 
   python -m pipelines.prepare --dataset=cifar10 --data_dir=DIR
   python -m pipelines.prepare --image_folder=PICTURES --data_dir=DIR
 
-The first downloads it. The second reads PICTURES/<class>/*.jpg, or
-PICTURES/{train,val,test}/<class>/*.jpg; see pipelines/image_folder.py.
+The first command downloads the data set. The second reads
+PICTURES/<class>/*.jpg, or PICTURES/{train,val,test}/<class>/*.jpg; see
+pipelines/image_tree.py. Each is needed only once.
 """
+from collections.abc import Collection
 import os
 import shlex
-import urllib.parse
 
 from absl import flags
-import tensorflow as tf
 
-from configs.process import command_line
+from configs.process import command_line, tensorflow_process
 from configs.process.errors import UserError
-from pipelines import image_folder
-
-# TFDS tries 10 times and takes 205 s to give up without a network. No option
-# of it sets that, only the constant in its downloader.
-_RETRIES = 2
+from pipelines import image_tree
 
 
-def parse(argv):
+def parse(argv: list[str]) -> list[str]:
   """Defines and reads the flags; returns the other arguments."""
-  flags.DEFINE_string('dataset', None, 'A TFDS name such as cifar10; with '
-                      "--image_folder: what to call it, none: the folder's "
-                      'name.')
-  flags.DEFINE_string('data_dir', None, "Where to prepare it; none: TFDS's "
-                      'default, ~/tensorflow_datasets.')
-  flags.DEFINE_string('image_folder', None, 'Your own pictures, a folder for '
-                      'each class, perhaps in folders train, val and test.')
-  flags.DEFINE_bool('skip_bad_images', False, 'Leave those of --image_folder '
-                    'that cannot be decoded out.')
+  flags.DEFINE_string(
+      'dataset', None, 'A TFDS name such as cifar10; with --image_folder, the '
+      "name to give to the data set. Default: the folder's name.")
+  flags.DEFINE_string(
+      'data_dir', None, 'The folder to prepare the data set in. Default: '
+      "TFDS's own, ~/tensorflow_datasets.")
+  flags.DEFINE_string(
+      'image_folder', None, 'Your own pictures: one folder for each class, '
+      'optionally inside folders train, val and test.')
+  flags.DEFINE_bool(
+      'skip_bad_images', False, 'Leaves out pictures of --image_folder that '
+      'cannot be decoded, instead of stopping.')
   return command_line.parse_flags(argv)
 
 
-def main(others):
+def main(others: list[str]) -> int:
   """Prepares the data set; returns the exit code."""
   command_line.refuse(others)
-  name, data_dir = flags.FLAGS.dataset, flags.FLAGS.data_dir
-  if flags.FLAGS.image_folder is not None:
-    prepare_pictures(flags.FLAGS.image_folder, name, data_dir,
-                     flags.FLAGS.skip_bad_images)
+  values = flags.FLAGS
+  if values.image_folder is not None:
+    prepare_pictures(values.image_folder, values.dataset, values.data_dir,
+                     values.skip_bad_images)
     return command_line.DONE
-  if flags.FLAGS.skip_bad_images:
-    raise UserError(
-        '--skip_bad_images is for your own pictures: add --image_folder.')
-  if not name:
+  if values.skip_bad_images:
+    raise UserError('--skip_bad_images only applies to your own pictures: add '
+                    '--image_folder, or leave it out.')
+  if not values.dataset:
     raise UserError(
         '--dataset is missing: give a TFDS name such as --dataset=cifar10, or '
         'your own pictures with --image_folder.')
-  if name == 'digits':
-    print('The digits come with the package: nothing to prepare.')
+  if values.dataset == 'digits':
+    print('The digits come with the package: there is nothing to prepare.')
     return command_line.DONE
-  print(_sentence(prepare(name, data_dir)))
+  prepare_public(values.dataset, values.data_dir)
   return command_line.DONE
 
 
-def prepare(name, data_dir):
-  """Prepares a data set unless it is; returns its TFDS builder.
+def prepare_public(name: str, data_dir: str | None) -> None:
+  """Prepares a public data set and prints what there is now.
 
   Args:
     name: TFDS name, with or without a version.
-    data_dir: folder, made if it does not exist; None: TFDS's default.
+    data_dir: as the flag.
 
   Raises:
-    UserError: unknown name, no network, files to be fetched by hand, or a
-      folder that cannot be written.
+    UserError: see pipelines/download.py.
   """
-  import requests
-  import tensorflow_datasets as tfds
-  from tensorflow_datasets.core.download import downloader
-  downloader.MAX_RETRIES = _RETRIES
-  data_dir = _data_dir(data_dir)
-  try:
-    builder = tfds.builder(name, data_dir=data_dir)
-    builder.download_and_prepare()
-  except tfds.core.registered.DatasetNotFoundError as error:
-    raise UserError(
-        f'--dataset={name} is unknown to TFDS: choose one of '
-        'https://www.tensorflow.org/datasets/catalog.') from error
-  except requests.exceptions.RequestException as error:
-    raise UserError(
-        f'--dataset={name} could not be downloaded: no answer from '
-        f'{_host(error)} in {_RETRIES + 1} attempts; try again with a network '
-        f'that reaches it, or copy a prepared {name} folder into '
-        f'{data_dir}.') from error
-  except FileExistsError:  # Another process has just prepared it.
-    builder = tfds.builder(name, data_dir=data_dir)
-    if not builder.is_prepared():
-      raise
-  except AssertionError as error:  # Files that TFDS may not download itself.
-    raise UserError(
-        f'--dataset={name} needs files that you fetch by hand: '
-        f'{_first_sentence(error)}.') from error
-  except OSError as error:
-    raise UserError(
-        f'--data_dir={data_dir} cannot be written ({error.strerror or error}):'
-        ' give a folder you may write to.') from error
-  return builder
+  with tensorflow_process.starting():
+    from pipelines import download, tfds_directory
+
+  builder = download.prepare(name, tfds_directory.default_folder(data_dir))
+  print(f'{_sentence(builder)}.')
 
 
-def prepare_pictures(folder, name, data_dir, skip_bad_images):
-  """Prepares a user's own pictures unless they are; prints what comes next.
+def prepare_pictures(folder: str, name: str | None, data_dir: str | None,
+                     skip_bad_images: bool) -> None:
+  """Prepares a user's own pictures and prints the command that comes next.
 
   Args:
-    folder: see pipelines/image_folder.py.
-    name: what to call the data set; None: as the folder.
-    data_dir, skip_bad_images: as the flags.
+    folder: see pipelines/image_tree.py.
+    name: of the data set; None: that of the folder.
+    data_dir: as the flag.
+    skip_bad_images: as the flag.
 
   Raises:
-    UserError: see pipelines/image_folder.py.
+    UserError: see pipelines/image_tree.py and pipelines/image_folder.py.
   """
-  # Decoding is for the CPU: a GPU that trains keeps its memory.
+  folder = os.path.expanduser(folder)
+  tree = image_tree.scan(folder)
+  with tensorflow_process.starting():
+    import tensorflow as tf
+
+    from pipelines import image_folder, tfds_directory
+
+  # Decoding runs on the CPU: a GPU that is training keeps its memory.
   tf.config.set_visible_devices([], 'GPU')
-  folder, data_dir = os.path.expanduser(folder), _data_dir(data_dir)
-  tree = image_folder.scan(folder)
-  name = name or image_folder.default_name(folder)
+  data_dir = tfds_directory.default_folder(data_dir)
+  name = name or image_tree.default_name(folder)
   builder = image_folder.find(tree, name, data_dir)
   if builder:
-    print('Nothing to do: files of these names were prepared before (should '
-          f'their contents have changed, delete {builder.data_dir} first).')
+    print('Nothing to do: files with these names were prepared before. If '
+          f'their contents have changed, delete {builder.data_dir} and rerun '
+          'the same command.')
   else:
     builder = image_folder.prepare(
         tree, name, data_dir, skip_bad_images=skip_bad_images)
-  print(f'{_sentence(builder)}. Train with')
-  print(' ', _next_command(name, list(builder.info.splits), data_dir))
+  print(f'{_sentence(builder)}. To train on it, run')
+  print(' ', next_command(name, list(builder.info.splits), data_dir))
 
 
-def _next_command(name, splits, data_dir):
-  """A command line that trains on pictures of differing sizes."""
+def next_command(name: str, splits: Collection[str], data_dir: str) -> str:
+  """Returns the command that trains on pictures of different sizes."""
   evaluated = [split for split in ('validation', 'test') if split in splits]
   train, evaluate = (
       ('train', evaluated[0]) if evaluated else ('train[:90%]', 'train[90%:]'))
@@ -141,30 +122,15 @@ def _next_command(name, splits, data_dir):
 
 
 def _sentence(builder):
-  """What was prepared, where, and how much of it."""
+  """Says what was prepared, where, and the size of each split."""
   splits = ', '.join(f'{split} {info.num_examples}'
                      for split, info in sorted(builder.info.splits.items()))
   return (f'{builder.info.full_name} is prepared in {builder.data_dir} '
-          f'({splits} examples)')
+          f'(examples: {splits})')
 
 
-def _data_dir(data_dir):
-  import tensorflow_datasets as tfds
-  return os.path.expanduser(data_dir or tfds.core.constants.DATA_DIR)
-
-
-def _host(error):
-  """The host of the request that failed."""
-  url = error.request.url if error.request is not None else ''
-  return urllib.parse.urlparse(url).hostname or 'the host of the data set'
-
-
-def _first_sentence(error):
-  return ' '.join(str(error).split()).partition('. ')[0].rstrip('.')
-
-
-def run():
-  """What the installed command calls."""
+def run() -> None:
+  """Runs the installed command."""
   command_line.run(main, parse)
 
 

@@ -1,36 +1,41 @@
 """Random access to the records of TFRecord files.
 
-A file is a row of frames, little-endian: uint64 length, uint32 masked CRC-32C
-of these 8 bytes, the data, uint32 masked CRC-32C of the data. Where each record
-lies is found once, from the headers alone (12 bytes a record), and kept in a
-small file of the user's cache for as long as sizes and times of the files are
-the same. Knows neither TensorFlow nor what the records hold.
+A file is a sequence of frames, little-endian: uint64 length, uint32 masked
+CRC-32C of these 8 bytes, the data, uint32 masked CRC-32C of the data. The
+position of each record is found once, from the headers alone (12 bytes a
+record). It is kept in a small file of the user's cache, and used for as long as
+the sizes and times of the files are the same. Nothing here knows TensorFlow or
+what the records hold.
 
   records = Records([Span('train-00000-of-00002', 0, 100, 100)], remedy='...')
-  first, last = records.read([0, 99])
+  first, last = records.read(np.array([0, 99]))
 """
+from collections.abc import Sequence
 import concurrent.futures
+import contextlib
 import hashlib
+import io
 import json
 import os
+import pathlib
 import resource
 import struct
-import tempfile
 import threading
 from typing import NamedTuple
 
 import google_crc32c
 import numpy as np
 
+from configs.process import atomic_file
 from configs.process.errors import UserError
 
 _HEADER = struct.Struct('<QI')
 _CRC = struct.Struct('<I')
-_THREADS = 32  # Headers are waited for, not worked on, on a cold disk.
+_THREADS = 32  # On a cold disk, reading headers is waiting, not work.
 
 
 class DamagedRecord(UserError):
-  """A record whose file is as it was indexed, and which cannot be read."""
+  """A record that cannot be read, in a file that has not changed."""
 
 
 class Span(NamedTuple):
@@ -38,24 +43,32 @@ class Span(NamedTuple):
   path: str
   skip: int  # Records before the first.
   take: int
-  records_in_file: int  # As the data set's own description promises.
+  records_in_file: int  # According to the data set's own description.
+
+
+class _Stamp(NamedTuple):
+  """What tells whether a file has changed."""
+  size: int
+  mtime_ns: int
 
 
 class Records:
   """The records of some spans, numbered from 0 in their order."""
 
-  def __init__(self, spans, *, remedy, check_crc=True, cache_folder=None):
-    """Finds where each record lies.
+  def __init__(self, spans: Sequence[Span], *, remedy: str,
+               check_crc: bool = True,
+               cache_folder: pathlib.Path | None = None):
+    """Finds the position of each record.
 
     Args:
-      spans: list of Span.
+      spans: where the records are.
       remedy: what the user can do about a damaged file, the end of a sentence.
       check_crc: whether `read` compares the data with their checksums.
-      cache_folder: pathlib.Path of an existing folder; None: keeps nothing.
+      cache_folder: an existing folder; None: the positions are not kept.
 
     Raises:
-      UserError: a file is missing, unreadable, torn, or holds another number
-        of records than promised.
+      UserError: a file is missing, unreadable or truncated, or the number of
+        its records is not the one expected.
     """
     self.spans, self._remedy, self._check_crc = spans, remedy, check_crc
     self._stamps = [self._stamp(span.path) for span in spans]
@@ -70,26 +83,26 @@ class Records:
     self._open_files, self._lock = {}, threading.Lock()
     self._most_open_files = _allow_open_files(len(spans))
 
-  def __len__(self):
+  def __len__(self) -> int:
     return len(self._start)
 
-  def read(self, numbers):
+  def read(self, numbers: np.ndarray) -> list[bytes]:
     """Reads some records; may be called by many threads at once.
 
     Args:
-      numbers: int array [b], each in [0, len(self)).
+      numbers: int [b], each in [0, len(self)).
 
     Returns:
-      list of b bytes.
+      The data of b records.
 
     Raises:
-      UserError: a record differs from its checksum, or its file was changed
-        or removed since the index was made.
+      DamagedRecord: a record cannot be read or does not match its checksum.
+      UserError: a file was changed or removed since the positions were found.
     """
     places = list(zip(self._file[numbers].tolist(),
                       self._start[numbers].tolist(),
                       self._length[numbers].tolist()))
-    # Those that are not kept are closed when this goes.
+    # Files that are not kept open are closed when this goes out of scope.
     streams = {file: self._open(file) for file in {p[0] for p in places}}
     # The kernel fetches all of them at once, while the first are copied.
     for file, start, length in places:
@@ -98,12 +111,12 @@ class Records:
     return [self._read_one(streams[file].fileno(), file, start, length)
             for file, start, length in places]
 
-  def digest(self):
-    """Hex digits that tell these records from others, by their lengths."""
+  def digest(self) -> str:
+    """Returns hex digits that identify these records by their lengths."""
     return hashlib.sha256(self._length.astype('<i8').tobytes()).hexdigest()
 
-  def name(self, number):
-    """A record's id as TFDS has it: file__number, from 0 in its file."""
+  def name(self, number: int) -> str:
+    """Returns a record's name as in TFDS: file__number, from 0 in its file."""
     file = int(self._file[number])
     first = int(np.searchsorted(self._file, file))
     span = self.spans[file]
@@ -120,11 +133,11 @@ class Records:
       raise self._changed_or_damaged(file, start, 'the file ends there')
     if self._check_crc and _CRC.unpack(crc)[0] != masked_crc(data):
       raise self._changed_or_damaged(
-          file, start, 'a record differs from its checksum')
+          file, start, 'a record does not match its checksum')
     return data
 
   def _open(self, file):
-    """The file as it was indexed; kept open, if not too many are."""
+    """Opens an unchanged file; keeps it open if there are not too many."""
     with self._lock:
       if file in self._open_files:
         return self._open_files[file]
@@ -141,7 +154,7 @@ class Records:
     return stream
 
   def _lengths(self, cache_folder):
-    """A list of int64 [records in file], from the cache or the files."""
+    """Returns int64 [records in file] for each file, from the cache or it."""
     paths = [span.path for span in self.spans]
     digest = hashlib.sha256('\n'.join(paths).encode()).hexdigest()[:32]
     cache = cache_folder and cache_folder / f'{digest}.npz'
@@ -154,13 +167,13 @@ class Records:
     for span, row in zip(self.spans, lengths):
       if len(row) != span.records_in_file:
         raise UserError(
-            f'{span.path} has {len(row)} records where its data set promises '
+            f'{span.path} has {len(row)} records, but its data set expects '
             f'{span.records_in_file}: {self._remedy}.')
     return lengths
 
   def _scan(self, file):
-    """int64 [records]: the lengths in the headers of one file."""
-    path, (size, _) = self.spans[file].path, self._stamps[file]
+    """Returns the lengths in the headers of one file, int64 [records]."""
+    path, size = self.spans[file].path, self._stamps[file].size
     lengths, offset = [], 0
     with open(path, 'rb', buffering=0) as stream:
       descriptor = stream.fileno()
@@ -171,9 +184,11 @@ class Records:
         length, crc = _HEADER.unpack(header)
         if crc != masked_crc(header[:8]):
           raise self._damaged(
-              path, offset, 'the length of a record differs from its checksum')
+              path, offset,
+              'the length of a record does not match its checksum')
         if offset + length + 16 > size:
-          raise self._damaged(path, offset, 'the file ends within a record')
+          raise self._damaged(
+              path, offset, 'the file ends in the middle of a record')
         lengths.append(length)
         offset += length + 16
     return np.array(lengths, np.int64)
@@ -190,9 +205,9 @@ class Records:
 
   def _changed(self, path):
     return UserError(
-        f'{path} was changed while it was being read (its size or time is '
-        'another): start again, in a new --workdir unless its records are the '
-        'same.')
+        f'{path} was changed while it was being read (its size or modification '
+        'time differs): start again, in a new --workdir unless its records are '
+        'still the same.')
 
   def _changed_or_damaged(self, file, offset, what):
     path = self.spans[file].path
@@ -205,20 +220,21 @@ class Records:
         f'{path} is damaged at byte {offset} ({what}): {self._remedy}.')
 
 
-def masked_crc(data):
-  """The checksum of TFRecord frames: CRC-32C, rotated and offset. uint32."""
+def masked_crc(data: bytes) -> int:
+  """Returns the checksum of TFRecord frames, uint32: CRC-32C, rotated and
+  offset."""
   crc = google_crc32c.value(data)
   return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def _stamp_of(stat):
-  return stat.st_size, stat.st_mtime_ns
+  return _Stamp(stat.st_size, stat.st_mtime_ns)
 
 
 def _allow_open_files(files):
-  """How many of so many files may be kept open, raising the soft limit."""
+  """Raises the soft limit; returns how many of `files` may be kept open."""
   soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-  wanted = 2 * files + 256  # Training and evaluation, and all else.
+  wanted = 2 * files + 256  # For training, evaluation and everything else.
   if soft < wanted:
     soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -226,24 +242,22 @@ def _allow_open_files(files):
 
 
 def _read_cache(path, stamps):
-  """The lengths in a cache file; None unless it is of just these files."""
+  """Returns the lengths in a cache file; None unless it is of these files."""
   try:
     with np.load(path) as archive:
       if json.loads(str(archive['stamps'])) != [list(s) for s in stamps]:
         return None
       ends = np.cumsum(archive['counts'])
       return np.split(archive['lengths'].astype(np.int64), ends[:-1])
-  except Exception:  # Missing, torn or foreign: numpy and zip raise anything.
+  except Exception:  # Missing, torn or foreign: NumPy and zip raise anything.
     return None
 
 
 def _write_cache(path, stamps, lengths):
-  """Replaces the file at once: readers meet the old one, the new, or none."""
-  try:
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-      np.savez(file, stamps=np.array(json.dumps(stamps)),
-               counts=np.array([len(row) for row in lengths]),
-               lengths=np.concatenate(lengths))
-    os.replace(file.name, path)
-  except OSError:  # A full disk, say: it is only a cache.
-    pass
+  """Keeps the lengths; other processes may be doing the same right now."""
+  content = io.BytesIO()
+  np.savez(content, stamps=np.array(json.dumps(stamps)),
+           counts=np.array([len(row) for row in lengths]),
+           lengths=np.concatenate(lengths))
+  with contextlib.suppress(OSError):  # A full disk, say: it is only a cache.
+    atomic_file.write(path, content.getvalue(), durable=False)

@@ -10,4 +10,4 @@ POLICY = 4
 CUTOUT = 5
 ERASING = 6
 MIXING = 7
-DROPOUT = 1000  # And above, one a layer.
+DROPOUT = 1000  # This and higher numbers: one for each layer.

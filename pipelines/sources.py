@@ -1,11 +1,12 @@
 """A split of a data set, in memory or on disk: the same batches either way.
 
-A source offers `size`, `num_classes`, `image_shape`, `read(indices, crop)` and
+A source has `size`, `num_classes`, `image_shape`, `read(indices, crop)` and
 `explain(examples)`; example i is the i-th record of the split in file order.
-Images of one size that fit are decoded once and kept in memory; all others are
-read from their TFRecord files, as TFDS prepared them, when their turn comes.
-Nothing here touches the network.
+Images of one size that fit into memory are decoded once and kept there. All
+others are read from their TFRecord files, as TFDS prepared them, when they are
+needed. Nothing here touches the network.
 """
+from collections.abc import Iterable, Iterator
 import hashlib
 import pathlib
 from typing import NamedTuple
@@ -19,26 +20,34 @@ from pipelines import decoding, on_disk, records, tfds_directory
 from pipelines.options import Reading
 
 _DIGITS = pathlib.Path(__file__).parent / 'digits.npz'
-_LOOK_AT = 10  # Examples that are tried when a split is opened.
+_LOOK_AT = 10  # Examples that are read when a split is opened.
+_DEFAULT_READING = Reading()
 
 
 class InMemory(NamedTuple):
-  """A split decoded once, gathered by index."""
+  """A split that is decoded once and gathered by index."""
   images: tf.Tensor  # uint8 [size, h, w, c], on the host.
   labels: tf.Tensor  # int32 [size], each in [0, num_classes).
   num_classes: int
 
   @property
-  def size(self):
-    return self.images.shape[0]
+  def size(self) -> int:
+    """Number of examples."""
+    return len(self.images)
 
   @property
-  def image_shape(self):
+  def image_shape(self) -> tuple[int, ...]:
     """(h, w, c)."""
-    return tuple(self.images.shape[1:])
+    return tuple(self.images.shape[1:])  # pyright: ignore[reportReturnType]
 
-  def read(self, indices, crop=None):
-    """As OnDisk.read; the images have their size, so that crop is None."""
+  def read(self, indices: tf.data.Dataset,
+           crop: on_disk.Crop | None = None) -> tf.data.Dataset:
+    """Turns indices into batches, as OnDisk.read does.
+
+    Args:
+      indices: see OnDisk.read.
+      crop: None, since the images already have their size.
+    """
     assert crop is None
 
     def gather(index):
@@ -49,27 +58,28 @@ class InMemory(NamedTuple):
     return indices.map(gather, num_parallel_calls=tf.data.AUTOTUNE,
                        deterministic=True)
 
-  def explain(self, examples):
-    """None: all of them are there."""
+  def explain(self, examples: Iterable[int]) -> None:
+    """Returns None: all examples can be read."""
     del examples
 
 
-def load(name, split, reading=Reading(), image_size=0):
+Source = InMemory | on_disk.OnDisk
+
+
+def load(name: str, split: str, reading: Reading = _DEFAULT_READING,
+         image_size: int = 0) -> Source:
   """Opens one split of a data set.
 
   Args:
     name: 'digits', or a TFDS name such as 'cifar10' or 'cifar10:3.0.2'.
-    split: a split name or a TFDS slice of one, such as 'train[:90%]'.
-    reading: Reading.
-    image_size: pixels a side that pictures are cropped and resized to; 0:
-      they all have one size.
-
-  Returns:
-    InMemory or on_disk.OnDisk.
+    split: a split's name or a TFDS slice of one, such as 'train[:90%]'.
+    reading: how to read it.
+    image_size: side in pixels that pictures are cropped and resized to; 0: the
+      pictures all have one size and keep it.
 
   Raises:
-    UserError: the data set or split is unknown, not prepared, not one of
-      images with labels, empty, or cannot be read.
+    UserError: the data set or split is unknown, not prepared, empty, without
+      images and labels, or cannot be read.
   """
   if name == 'digits':
     return _load_digits(split, image_size)
@@ -81,15 +91,16 @@ def load(name, split, reading=Reading(), image_size=0):
   return _decoded(source) or source
 
 
-def pictures(source, most=None):
-  """The images of a source, or `most` of them evenly spaced.
+def pictures(source: Source, most: int | None = None) -> Iterator[np.ndarray]:
+  """Reads the images of a source, or a sample of them.
 
   Args:
-    source: InMemory or OnDisk.
-    most: int; read for OnDisk only.
+    source: the split.
+    most: how many to read from disk at most, evenly spaced; None: all. Images
+      in memory are all taken.
 
   Yields:
-    uint8 [any, h, w, c]. Pictures that are skipped as bad are left out.
+    uint8 [any, h, w, c], without pictures that are skipped as bad.
   """
   if isinstance(source, InMemory):
     yield source.images.numpy()
@@ -100,12 +111,12 @@ def pictures(source, most=None):
     yield batch['image'][batch['weight'] > 0]
 
 
-def digest(source):
-  """Hex digits that tell a split from others, from what `load` has read.
+def digest(source: Source) -> str:
+  """Returns hex digits that identify a split, from what `load` has read.
 
-  Args:
-    source: InMemory, told by all of its content, or OnDisk, told by the number,
-      order and lengths of its records: other pictures are hardly ever as long.
+  In memory, they depend on the whole content. On disk, they depend on the
+  number, order and lengths of the records: different pictures almost never
+  have the same lengths.
   """
   if isinstance(source, InMemory):
     content = source.images.numpy().tobytes() + source.labels.numpy().tobytes()
@@ -116,11 +127,11 @@ def digest(source):
 
 
 def _load_digits(split, image_size):
-  """1,797 images 8x8x1 of 10 classes; every fifth is for the test."""
+  """Loads 1,797 images [8, 8, 1] of 10 classes; every fifth is for testing."""
   if image_size:
     raise UserError(
-        f'config.data.image_size={image_size} crops and resizes pictures from '
-        'disk, and the embedded digits all have 8 x 8 pixels: give 0.')
+        f'config.data.image_size={image_size} crops and resizes pictures on '
+        'disk, but the embedded digits are all 8 x 8 pixels: set it to 0.')
   with np.load(_DIGITS) as archive:
     images, labels = archive['x'], archive['y']
   # 0..16 as stored; 0..255 like every other data set.
@@ -141,14 +152,15 @@ def _in_memory(images, labels, num_classes):
 
 
 def _open(found, name, split, reading, image_size):
-  """OnDisk, after a look at its first examples."""
+  """Returns OnDisk, after a look at its first examples."""
   features = found.info.features
   height, width, channels = features['image'].shape
   channels = channels or 3
   source = on_disk.OnDisk(
       records.Records(
           tfds_directory.spans(found, name, split),
-          remedy=tfds_directory.remedy(found, name), check_crc=reading.check_crc,
+          remedy=tfds_directory.remedy(found, name),
+          check_crc=reading.check_crc,
           cache_folder=cache_folder.make('records')),
       features['label'].num_classes,
       decoding.CenterCrop((image_size, image_size, channels)),
@@ -161,7 +173,7 @@ def _open(found, name, split, reading, image_size):
   if max(labels.numpy()) < 0:
     raise UserError(
         f'Split {split!r} of {name} has examples without a label: choose '
-        f'another of {", ".join(sorted(found.info.splits))}.')
+        f'another split; {name} has {", ".join(sorted(found.info.splits))}.')
   if not image_size:
     if not (height and width):
       height, width = _common_size(source, encoded)
@@ -170,14 +182,18 @@ def _open(found, name, split, reading, image_size):
 
 
 def _common_size(source, encoded):
-  """(h, w) of some pictures; UserError if they differ. Bad ones do not count.
+  """Returns (h, w) of some pictures, bad ones left out.
+
+  Raises:
+    UserError: they differ in size, or all of them are bad.
   """
   shapes = {}
   for example, picture in enumerate(encoded):
     try:
-      shape = decoding.whole(picture, source.image_shape[-1]).shape
+      pixels = decoding.whole(picture, source.image_shape[-1])
     except tf.errors.OpError:
       continue
+    shape = pixels.numpy().shape
     if shapes and shape not in shapes.values():
       raise on_disk.differing_sizes(
           source.records.name(example), shape, next(iter(shapes.values())))
@@ -188,7 +204,7 @@ def _common_size(source, encoded):
 
 
 def _decoded(source):
-  """InMemory of all of OnDisk; None if a picture is to be skipped as bad."""
+  """Decodes all of OnDisk to InMemory; None if a picture is skipped as bad."""
   images = np.empty((source.size, *source.image_shape), np.uint8)
   labels = np.empty(source.size, np.int32)
   done = 0
@@ -201,5 +217,5 @@ def _decoded(source):
   if len(np.unique(labels)) == 1:
     command_line.warn(
         f'all {source.size} examples have the label {labels[0]}: a network '
-        'that always answers so is right, and nothing is learned.')
+        'that always predicts it is right, so there is nothing to learn.')
   return _in_memory(images, labels, source.num_classes)

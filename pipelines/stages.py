@@ -1,97 +1,121 @@
-"""The stages of the input from disk, each an endless stream of its own.
+"""The stages of the input from disk, each as an endless stream of its own.
 
-Each stream does all that the one before it does and one thing more, so that
-what a stage costs is the difference. `sequential` is the plain pipeline of
-TensorFlow's guides, file after file, with the same decoding and cropping, and
-`ceiling` decodes pictures that are in memory already and does nothing else.
+From 'read' to 'augmentation', each stream does all that the one before it does
+and one thing more, so the difference is what a stage costs. Two more streams
+are for comparison. 'sequential' is the plain pipeline of TensorFlow's guides:
+file after file, with the same decoding and cropping. 'ceiling' does nothing but
+decode pictures that are in memory already.
 """
+from collections.abc import Callable, Iterator
 import os
+from typing import Any
 
 import tensorflow as tf
 
+from configs import schema
 from pipelines import augmentation, batches, decoding
+from pipelines.on_disk import Crop, OnDisk
 
 _FEATURES = {'image': tf.io.FixedLenFeature([], tf.string)}
 _IN_MEMORY = 256  # Pictures of the ceiling.
 
 
-def streams(config, source):
-  """Functions that start a stream whose elements have `global_batch` images.
+def streams(config: schema.Config,
+            source: OnDisk) -> dict[str, Callable[[], Iterator]]:
+  """Returns functions that start the streams, by the names of the stages.
 
   Args:
-    config: configs.schema.Config with data.image_size.
-    source: on_disk.OnDisk, its training split.
+    config: what is trained, with data.image_size.
+    source: its training split.
 
   Returns:
-    {stage: -> iterator}.
+    {stage: function without arguments that returns an iterator}. In the first
+    tensor of each element, the first dimension is config.global_batch.
   """
+  n = config.global_batch
   crop = decoding.RandomCrop(
       source.image_shape, config.seed, config.augment.smallest_crop)
-  cores = len(os.sched_getaffinity(0))
-  arguments = dict(seed=config.seed, global_batch=config.global_batch,
-                   first_step=0, last_step=2**40)
-  records = lambda: _records(source, arguments)
-  pictures = lambda: records().unbatch()
-  decoded = lambda encoded: tf.shape(decoding.whole(encoded, 3))
-  ours = lambda: batches.train(source, crop=crop, **arguments)
-  group = lambda stream: iter(
-      stream.batch(config.global_batch, drop_remainder=True).prefetch(2))
-  parallel = dict(num_parallel_calls=cores, deterministic=True)
+  decode = lambda encoded: tf.shape(decoding.whole(encoded, 3))
+  # Only one row of the pixels: copying all of them belongs to 'batch'.
+  crop_one_row = lambda encoded, draws: crop(encoded, draws)[0]
+  records = lambda: _records(config, source)
+  with_draws = lambda pictures: _with_draws(pictures, crop, n)
+  training = lambda: _train(config, source, crop)
   return {
       'read': lambda: iter(records().prefetch(2)),
-      'decode': lambda: group(pictures().map(decoded, **parallel)),
-      'crop and resize': lambda: group(
-          _with_draws(pictures(), crop, config).map(
-              lambda *picture: crop(*picture)[0], **parallel)),
-      'batch': lambda: iter(ours()),
-      'augmentation': lambda: map(_augmenter(config), ours()),
-      'sequential': lambda: group(
-          _with_draws(_sequential(source), crop, config).map(crop, **parallel)),
-      'ceiling': lambda: group(
-          _in_memory(source).map(decoded, **parallel)),
+      'decode': lambda: _mapped(records().unbatch(), decode, n),
+      'crop and resize': lambda: _mapped(
+          with_draws(records().unbatch()), crop_one_row, n),
+      'batch': lambda: iter(training()),
+      'augmentation': lambda: map(_augmenter(config), training()),
+      'sequential': lambda: _mapped(with_draws(_sequential(source)), crop, n),
+      'ceiling': lambda: _mapped(_in_memory(source), decode, n),
   }
 
 
-def _records(source, arguments):
-  """Encoded pictures in training order, string [n]."""
-  class Encoded:  # A source whose batches are what OnDisk reads.
+def _train(config, source: batches.Readable, crop: Crop | None = None):
+  return batches.train(
+      source, seed=config.seed, global_batch=config.global_batch, first_step=0,
+      last_step=2**40, crop=crop)
+
+
+def _records(config, source):
+  """Returns encoded pictures in training order: data set of string [n]."""
+  class Encoded:
+    """A source whose batches are the records that OnDisk reads."""
     size = source.size
 
-    def read(self, indices, crop=None):
+    def read(self, indices: tf.data.Dataset,
+             crop: Crop | None = None) -> tf.data.Dataset:
+      """Reads records without decoding them."""
       del crop
       return indices.map(lambda index: source.fetch(index['example'])[0],
                          num_parallel_calls=2, deterministic=True)
 
-  return batches.train(Encoded(), **arguments)
+  return _train(config, Encoded())
 
 
-def _with_draws(pictures, crop, config):
-  """Zips pictures with the random numbers of their crops."""
-  draws = tf.data.Dataset.range(2**20).batch(config.global_batch).map(
+def _mapped(pictures, function, n):
+  """Maps pictures on all cores, in order, and iterates over batches of n."""
+  mapped = pictures.map(
+      function, num_parallel_calls=len(os.sched_getaffinity(0)),
+      deterministic=True)
+  return iter(mapped.batch(n, drop_remainder=True).prefetch(2))
+
+
+def _with_draws(pictures, crop, n):
+  """Pairs each picture with the random numbers of its crop."""
+  draws = tf.data.Dataset.range(2**20).batch(n).map(
       crop.draws).unbatch().repeat()
   return tf.data.Dataset.zip(pictures, draws)
 
 
 def _sequential(source):
-  """Encoded pictures in the order of the files, again and again."""
+  """Returns encoded pictures in the order of the files, repeated forever."""
   paths = [span.path for span in source.records.spans]
-  return tf.data.TFRecordDataset(paths).repeat().map(
-      lambda record: tf.io.parse_single_example(record, _FEATURES)['image'])
+
+  def picture(record):
+    features: Any = tf.io.parse_single_example(record, _FEATURES)
+    return features['image']
+
+  return tf.data.TFRecordDataset(paths).repeat().map(picture)
 
 
 def _in_memory(source):
+  """Returns the first encoded pictures, read once and repeated forever."""
   examples = tf.range(min(_IN_MEMORY, source.size), dtype=tf.int64)
   return tf.data.Dataset.from_tensor_slices(source.fetch(examples)[0]).repeat()
 
 
 def _augmenter(config):
-  """batch -> augmented images, as the training step does it, on this CPU."""
+  """Returns a function that augments batches as the training step does."""
   mean = tf.zeros([])
 
   @tf.function
   def augmented(batch):
     targets = tf.one_hot(batch['label'], 1000)
-    return augmentation.apply(batch['image'], targets, batch['position'], mean,
-                         seed=config.seed, config=config.augment)[0]
+    return augmentation.apply(
+        batch['image'], targets, batch['position'], mean, seed=config.seed,
+        config=config.augment)[0]
 
   return augmented

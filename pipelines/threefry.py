@@ -1,11 +1,13 @@
 """Random numbers that are a pure function of (key, counter).
 
 Threefry-2x32 with 20 rounds: Salmon et al. 2011, "Parallel random numbers: as
-easy as 1, 2, 3", section 3.3. TensorFlow's stateless generators take one seed a
-call; here every example of a batch has its own, so that what is drawn for it
-does not depend on the batch, replica or worker it is computed in. Integer
-operations only: the same bits eagerly, in graphs, and compiled by XLA.
+easy as 1, 2, 3", section 3.3. TensorFlow's stateless generators take one seed
+per call. Here every example of a batch has its own key, so that its numbers do
+not depend on the batch, replica or worker in which it is processed. Only
+integer operations are used: the bits are the same eagerly, in graphs and under
+XLA.
 """
+from collections.abc import Sequence
 import math
 
 import tensorflow as tf
@@ -14,18 +16,21 @@ _ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 _PARITY = 0x1BD11BDA
 
 
-def threefry(key, counter):
-  """Two words of random bits for each (key, counter).
+def threefry(key: tuple[tf.Tensor, tf.Tensor],
+             counter: tuple[tf.Tensor, tf.Tensor]
+             ) -> tuple[tf.Tensor, tf.Tensor]:
+  """Returns two words of random bits for each (key, counter).
 
   Args:
-    key: pair of uint32 tensors.
-    counter: pair of uint32 tensors; all four broadcast against each other.
+    key: two uint32 tensors.
+    counter: two uint32 tensors; all four broadcast against each other.
 
   Returns:
-    Pair of uint32 tensors of the broadcast shape.
+    Two uint32 tensors of the broadcast shape.
   """
   k0, k1 = key
-  schedule = (k0, k1, k0 ^ k1 ^ _word(_PARITY))
+  parity = k0 ^ k1  # pyright: ignore[reportOperatorIssue]
+  schedule = (k0, k1, parity ^ _word(_PARITY))
   x0, x1 = counter[0] + k0, counter[1] + k1
   for round_index in range(20):
     rotation = _ROTATIONS[round_index % 8]
@@ -40,14 +45,15 @@ def threefry(key, counter):
   return x0, x1
 
 
-def uniform(seed, position, salt, shape):
-  """Uniform numbers in [0, 1) keyed by (seed, salt, position).
+def uniform(seed: int, position: tf.Tensor, salt: int,
+            shape: Sequence[int]) -> tf.Tensor:
+  """Returns uniform numbers in [0, 1), keyed by (seed, salt, position).
 
   Args:
-    seed: Python int in [0, 2**32), the run's.
+    seed: of the run, in [0, 2**32).
     position: int64 [b], below 2**48.
-    salt: Python int in [0, 2**16), another for each use.
-    shape: tuple of Python ints.
+    salt: in [0, 2**16), different for each use; see salts.py.
+    shape: of the numbers for one position.
 
   Returns:
     float32 [b, *shape], multiples of 2**-24.

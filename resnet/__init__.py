@@ -1,2 +1,4 @@
-"""The network, its update on the devices, the training loop, and the programs."""
-__version__ = '0.1.0'
+"""The network, its update on devices, the training loop, and the programs."""
+from configs.process import version
+
+__version__ = version.VERSION

@@ -54,8 +54,10 @@ def main(others: list[str]) -> int:
                     f'`python -m resnet.train --workdir={workdir}`.')
   evaluate = evaluator.Evaluate(
       config, strategy, model, state, source, jit=values.jit)
+  measured = evaluate()
+  assert measured is not None  # Nothing asked it to stop.
   print(f'step {step} on {config.data.name} {split}: '
-        f'{report.values_text(evaluate())}')
+        f'{report.values_text(measured)}')
   return command_line.DONE
 
 

@@ -7,6 +7,7 @@ at the same steps as one that was never stopped.
 """
 from collections.abc import Callable
 import math
+import os
 import time
 
 import tensorflow as tf
@@ -22,8 +23,8 @@ from resnet.run import report, run_folder, stopwatch, summaries
 
 
 def train_and_evaluate(
-    config: schema.Config, strategy: tf.distribute.Strategy, workdir: str,
-    options: Options,
+    config: schema.Config, strategy: tf.distribute.Strategy,
+    workdir: str | os.PathLike, options: Options,
     stop_requested: Callable[[int], object] = lambda step: None) -> int:
   """Trains to the last step of the config, from what is in workdir.
 
@@ -46,9 +47,10 @@ def train_and_evaluate(
   group.check_same(run_folder.identity(config), 'start all workers with the '
                    'same command, code and packages')
   folder = run_folder.open_for_training(workdir, config, group.is_chief)
-  if group.of_chief(group.is_chief and bool(folder.finished)):
-    if group.is_chief:
-      print(report.finished_text(folder.finished, folder.path))
+  summary = folder.finished if group.is_chief else None
+  if group.of_chief(bool(summary)):
+    if summary:
+      print(report.finished_text(summary, folder.path))
     return DONE
   run_folder.check_shared(folder, group)
   try:

@@ -2,9 +2,11 @@
 import dataclasses
 
 import keras
+import tensorflow as tf
 
+from configs import schema
 from configs.process.errors import UserError
-from pipelines import pixel_statistics, salts, threefry
+from pipelines import pixel_statistics, salts, sources, threefry
 from resnet import state as state_lib
 from resnet.models import classics
 from resnet.models import resnet as resnet_model
@@ -13,17 +15,24 @@ _DTYPES = {'float32': 'float32', 'bfloat16': 'mixed_bfloat16',
            'float16': 'mixed_float16'}
 
 
-def build(config, strategy, train_source):
-  """The network of a config and its state at step 0, on every replica.
+def build(config: schema.Config, strategy: tf.distribute.Strategy,
+          train_source: sources.Source
+          ) -> tuple[keras.Model, state_lib.State]:
+  """Builds the network of a config and its state at step 0, on every replica.
 
   Args:
-    config: schema.Config.
-    strategy: tf.distribute strategy.
-    train_source: the training split; gives image shape, classes and, unless
-      the config has them, the mean and standard deviation of the input.
+    config: what is trained.
+    strategy: the devices.
+    train_source: the training split. It determines the shape of images, the
+      number of classes and, unless the config gives them, the mean and standard
+      deviation of pixels.
 
   Returns:
-    (Keras model, state.State).
+    (the model, the variables that training changes).
+
+  Raises:
+    UserError: the config asks for a network that does not exist, or does not
+      fit the images.
   """
   keras.utils.set_random_seed(config.seed)
   mean, stddev = pixel_statistics.mean_and_stddev(config.data, train_source)
@@ -49,9 +58,9 @@ def _build_model(config, source):
     return resnet_model.build(**fields, **shared, any_size=bool(sizes))
   if sizes:
     raise UserError(
-        f'config.augment.sizes={sizes} needs a network for images of any size, '
-        f'and config.model.name={name} is for one: set sizes to (), or give '
-        'config.model.name=resnet.')
+        f'config.augment.sizes={sizes} needs a network that accepts images of '
+        f'several sizes, but config.model.name={name} accepts only one: set '
+        'config.augment.sizes to (), or give config.model.name=resnet.')
   return classics.build(
       name, **shared,
       sync_batch_norm=config.model.sync_batch_norm,

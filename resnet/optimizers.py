@@ -1,29 +1,37 @@
-"""Optimisers as pure functions over lists of tensors.
+"""Optimizers as pure functions over lists of tensors.
 
-Parameters, slots and gradients go in, new parameters and slots come out;
-storing them is the caller's affair. So they compile, and they add nothing over
-replicas by themselves.
+Parameters, slots and gradients go in; new parameters and slots come out. The
+caller stores them. This way an update can be compiled, and it does not reduce
+over replicas.
 """
+from collections.abc import Sequence
+
 import tensorflow as tf
 
-# Tensors of each parameter's shape that an optimiser keeps, all zero at first.
+from configs import schema
+
+# The tensors, shaped like a parameter, that an optimizer keeps for each
+# parameter. All start at zero.
 SLOTS = {'sgd': ('momentum',), 'adam': ('first_moment', 'second_moment')}
 
 
-def apply(params, slots, gradients, *, optimizer, decayed, step, learning_rate):
-  """One update by the configured optimiser.
+def apply(params: Sequence[tf.Tensor], slots: Sequence[Sequence[tf.Tensor]],
+          gradients: Sequence[tf.Tensor], *, optimizer: schema.Optimizer,
+          decayed: Sequence[bool], step: tf.Tensor, learning_rate: tf.Tensor
+          ) -> tuple[list[tf.Tensor], list[list[tf.Tensor]]]:
+  """Returns the parameters and slots after one update.
 
   Args:
-    params: list of float32 tensors.
-    slots: list, one for each name in SLOTS, of lists like params.
-    gradients: list like params, of the mean loss over the global batch.
-    optimizer: a configs.schema.Optimizer.
-    decayed: list of bools like params: which of them weight decay shrinks.
+    params: float32 tensors.
+    slots: one sequence like params for each name in SLOTS.
+    gradients: like params, of the mean loss over the global batch.
+    optimizer: its name and settings.
+    decayed: like params: whether weight decay shrinks each one.
     step: int64 scalar, updates before this one.
     learning_rate: float32 scalar.
 
-  Returns:
-    (params, slots), updated.
+  Raises:
+    ValueError: the optimizer is unknown.
   """
   if optimizer.name == 'sgd':
     return _sgd(params, slots, gradients, optimizer, decayed, learning_rate)
@@ -34,7 +42,7 @@ def apply(params, slots, gradients, *, optimizer, decayed, step, learning_rate):
 
 
 def _sgd(params, slots, gradients, optimizer, decayed, learning_rate):
-  """Momentum as in Goyal et al. 2017, eq. 9: the rate is outside of it.
+  """Momentum as in Goyal et al. 2017, eq. 9: the rate multiplies all of it.
 
   Weight decay is an L2 term in the gradient, as in He et al. 2015.
   """
@@ -52,10 +60,10 @@ def _sgd(params, slots, gradients, optimizer, decayed, learning_rate):
 
 
 def _adam(params, slots, gradients, optimizer, decayed, step, learning_rate):
-  """Kingma & Ba 2014, algorithm 1, in the order of its section 2's last remark.
+  """Kingma & Ba 2014, algorithm 1, reordered as the end of section 2 suggests.
 
   Weight decay is decoupled (Loshchilov & Hutter 2017): it acts on the weights
-  and stays out of the moments.
+  and does not enter the moments.
   """
   t = tf.cast(step + 1, tf.float32)
   beta_1, beta_2 = optimizer.beta_1, optimizer.beta_2

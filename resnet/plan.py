@@ -1,11 +1,14 @@
-"""When things happen in a run: epochs become steps here, once.
+"""When things happen in a run: here, and only here, epochs become steps.
 
-Plain Python on exact fractions, so that every process of a run, and the same
-run after a restart, has the same plan.
+Plain Python on exact fractions. All processes of a run have the same plan, and
+so has the same run after a restart.
 """
+from collections.abc import Sequence
 import fractions
 import math
 from typing import NamedTuple
+
+from configs import schema
 
 _CALL_SECS = 1.0  # A stop signal and the progress line wait for one call.
 
@@ -14,72 +17,78 @@ class Every(NamedTuple):
   """A recurring event, due after ceil(k * period) steps for k = 1, 2, ..."""
   period: fractions.Fraction  # Steps; 0: never.
 
-  def due(self, step):
-    """Whether the event falls on `step` updates done."""
+  def due(self, step: int) -> bool:
+    """Returns whether the event is due once `step` updates are done."""
     return bool(self.period) and step > 0 and self.after(step - 1) == step
 
-  def after(self, step):
-    """The first step later than `step` that the event falls on."""
+  def after(self, step: int) -> int | float:
+    """Returns the next step after `step` at which it is due, or math.inf."""
     if not self.period:
       return math.inf
     # ceil(k * period) > step is k * period > step.
     return math.ceil((step // self.period + 1) * self.period)
 
 
-def total_steps(config, train_size):
-  """Updates of the run; a last epoch's remainder is one more update."""
+def total_steps(config: schema.Config, train_size: int) -> int:
+  """Returns the updates of the run; epochs are rounded up to whole updates."""
   if config.train_steps:
     return config.train_steps
   return math.ceil(_steps(config.train_epochs, config, train_size))
 
 
-def warmup_steps(config, train_size):
-  """Updates over which the learning rate rises."""
+def warmup_steps(config: schema.Config, train_size: int) -> int:
+  """Returns the updates over which the learning rate rises."""
   return math.ceil(_steps(config.schedule.warmup_epochs, config, train_size))
 
 
-def phase(step, sizes, total):
-  """The image size at a step when each of `sizes` has an equal part of the run.
+def phase(step: int, sizes: Sequence[int], total: int) -> tuple[int, int]:
+  """Returns the image size at a step, if each of `sizes` has an equal share.
 
   Args:
-    step: int in [0, total).
-    sizes: tuple, not empty.
-    total: int, updates of the run.
+    step: updates done, in [0, total).
+    sizes: pixels a side, in order; not empty.
+    total: updates of the run.
 
   Returns:
-    (size, step before which it ends).
+    (size, the first step that has another size).
   """
   ends = [math.ceil(fractions.Fraction(total * i, len(sizes)))
           for i in range(1, len(sizes) + 1)]
   return next((size, end) for size, end in zip(sizes, ends) if step < end)
 
 
-def epoch(step, config, train_size):
-  """Passes over the training split after `step` updates, a float."""
+def epoch(step: int, config: schema.Config, train_size: int) -> float:
+  """Returns the passes over the training split after `step` updates."""
   return step * config.global_batch / train_size
 
 
-def every_steps(steps):
-  """Every so many updates; 0 is never."""
+def every_steps(steps: int) -> Every:
+  """Returns the event that is due every `steps` updates; 0: never."""
   return Every(fractions.Fraction(steps))
 
 
-def every_epochs(epochs, config, train_size):
-  """Every so many passes over the training split; 0 is never."""
+def every_epochs(epochs: float, config: schema.Config,
+                 train_size: int) -> Every:
+  """Returns the event that is due every `epochs` epochs; 0: never."""
   return Every(_steps(epochs, config, train_size))
 
 
-def steps_of_next_call(steps, seconds, most=100):
-  """Updates of the next host call, given those of the last and its seconds.
+def steps_of_next_call(steps: int, seconds: float, most: int = 100) -> int:
+  """Returns how many updates the next host call should make.
 
-  Grows while calls are shorter than about a second, so that small models are
-  not slowed by the host, and shrinks for models whose steps are long.
+  It grows while calls are shorter than about a second, so that the host does
+  not slow small models down, and shrinks for models whose steps take long.
+
+  Args:
+    steps: updates of the last call.
+    seconds: how long they took.
+    most: the largest number to return.
   """
   per_step = max(seconds, 1e-6) / steps
   return max(1, min(most, 2 * steps, int(_CALL_SECS / per_step)))
 
 
 def _steps(epochs, config, train_size):
-  # 0.1 is meant as 1/10; the float lies above it, and ceil would add a step.
+  # 0.1 means 1/10; the float is slightly larger, and ceil would add a step.
   epochs = fractions.Fraction(epochs).limit_denominator(10**9)
   return epochs * train_size / config.global_batch

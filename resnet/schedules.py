@@ -3,25 +3,33 @@ import math
 
 import tensorflow as tf
 
+from configs import schema
 
-def learning_rate(step, schedule, *, total_steps, warmup_steps):
-  """The rate of update number `step`.
 
-  For the first w = warmup_steps updates it rises linearly, peak * (step + 1) /
-  w (Goyal et al. 2017, section 2.2, from zero). After them: 'constant' peak;
-  'step' peak * drop_factor for each share of the run in drops_at that has
-  passed; 'cosine' and 'polynomial' fall from peak to end over the updates that
-  remain, by (1 + cos(pi * x)) / 2 (Loshchilov & Hutter 2016) or
-  (1 - x) ** power.
+def learning_rate(step: tf.Tensor, schedule: schema.Schedule, *,
+                  total_steps: int, warmup_steps: int) -> tf.Tensor:
+  """Returns the rate of update number `step`.
+
+  During the first w = warmup_steps updates it rises linearly from zero, peak *
+  (step + 1) / w (Goyal et al. 2017, section 2.2). After them it follows the
+  schedule:
+    'constant': peak.
+    'step': peak, times drop_factor for each share in drops_at that has passed.
+    'cosine': from peak to end by (1 + cos(pi * x)) / 2 (Loshchilov & Hutter
+      2016), where x in [0, 1] is the share done of the updates after warm-up.
+    'polynomial': from peak to end by (1 - x) ** power.
 
   Args:
-    step: int64 scalar tensor, from 0.
-    schedule: a configs.schema.Schedule.
-    total_steps: Python int, updates of the run.
-    warmup_steps: Python int.
+    step: int64 scalar, from 0.
+    schedule: its name and settings.
+    total_steps: updates of the run.
+    warmup_steps: updates over which the rate rises.
 
   Returns:
-    float32 scalar tensor.
+    float32 scalar.
+
+  Raises:
+    ValueError: the schedule is unknown.
   """
   now = tf.cast(step, tf.float64)
   remaining = max(total_steps - warmup_steps, 1)

@@ -1,6 +1,8 @@
-"""All that a run changes while it trains; saving it is saving the run."""
+"""Everything that a run changes while it trains; saving it saves the run."""
 from typing import NamedTuple
 
+import keras
+import numpy as np
 import tensorflow as tf
 
 from resnet import optimizers
@@ -10,31 +12,29 @@ _FIRST_LOSS_SCALE = 2.0**15
 
 class State(NamedTuple):
   """Plain variables, the same on every replica at all times."""
-  step: tf.Variable  # int64, updates done: also the place in the data.
-  params: list  # float32, trainable.
-  statistics: list  # float32, batch norm's moving means and variances.
-  slots: list  # For each slot of the optimiser a list like params.
+  step: tf.Variable  # int64, updates done; also the position in the data.
+  params: list[tf.Variable]  # float32, trainable.
+  statistics: list[tf.Variable]  # float32, batch norm's moving statistics.
+  slots: list[list[tf.Variable]]  # One list like params per optimizer slot.
   loss_scale: tf.Variable  # float32; 1 unless precision is float16.
   good_steps: tf.Variable  # int64, updates since loss_scale last changed.
-  sums: tf.Variable  # float32 [loss, correct, count] since the last log line.
-  digest: tf.Variable  # int64 [3]: of positions since then, order.digest.
-  mean: tf.Variable  # float32 [c] or [h, w, c]: what standardises images.
-  stddev: tf.Variable  # float32 [c].
-  paths: dict  # Name in the checkpoint -> variable.
+  sums: tf.Variable  # float32 [loss, correct, count] since the last log point.
+  digest: tf.Variable  # int64 [3], of the positions since then; order.digest.
+  mean: tf.Variable  # float32 [c] or [h, w, c], subtracted from images.
+  stddev: tf.Variable  # float32 [c], divides images.
+  paths: dict[str, tf.Variable]  # Name in the checkpoint -> variable.
 
 
-def create(model, *, optimizer, precision, mean, stddev):
-  """The state at step 0. Call in the strategy's scope.
+def create(model: keras.Model, *, optimizer: str, precision: str,
+           mean: np.ndarray, stddev: np.ndarray) -> State:
+  """Creates the state at step 0. Call it in the strategy's scope.
 
   Args:
-    model: Keras model, built in the same scope.
-    optimizer: optimiser's name, a key of optimizers.SLOTS.
+    model: the network, built in the same scope.
+    optimizer: a key of optimizers.SLOTS.
     precision: 'float32', 'bfloat16' or 'float16'.
     mean: float32 [c] or [h, w, c], in units of 0..255.
-    stddev: float32 [c].
-
-  Returns:
-    State.
+    stddev: float32 [c], in the same units.
   """
   params = [v.value for v in model.trainable_variables]
   statistics = [v.value for v in model.non_trainable_variables]
@@ -59,8 +59,11 @@ def create(model, *, optimizer, precision, mean, stddev):
                **single)
 
 
-def contents(state):
-  """All bytes of a state, once for each replica of this process."""
+def contents(state: State) -> list[bytes]:
+  """Returns all bytes of a state, once for each replica of this process.
+
+  Copies them to the host, and waits for the devices.
+  """
   copies = [tf.nest.flatten(getattr(variable, 'values', (variable,)))
             for _, variable in sorted(state.paths.items())]
   return [b''.join(copy[replica].numpy().tobytes() for copy in copies)

@@ -1,4 +1,4 @@
-"""What a user gets wrong ends with one sentence, exit code 2, nothing lost."""
+"""A user error ends with one sentence and exit code 2, and nothing is lost."""
 import functools
 import json
 import os
@@ -41,18 +41,19 @@ def run_folder(tmp_path_factory):
 @pytest.mark.parametrize('flag, words', [
     ('--config.optimizer.lerning_rate=1',
      ['config.optimizer.lerning_rate does not exist', 'momentum']),
-    ('--config.schedule.peek=1', ['did you mean config.schedule.peak']),
+    ('--config.schedule.peek=1', ['did you mean config.schedule.peak?']),
     ('--config.global_batch=many',
      ['config.global_batch=many', 'a whole number']),
     ('--config.schedule.name=linear',
      ["config.schedule.name='linear'", 'constant, step, cosine, polynomial']),
     ('--config=resnet999', ['--config=resnet999', 'digits_resnet8']),
     ('--config=missing.py', ['missing.py does not exist']),
-    ('--workdri=x', ["'workdri'", '--helpfull']),
+    ('--workdri=x', ['--workdri is unknown (did you mean --workdir?)',
+                     '--help lists the flags']),
     ('surplus', ["'surplus' is not a flag"]),
     ('--strategy=tpu', ['--strategy=tpu', 'one_device, mirrored']),
-    ('--jit=maybe', ['--jit=maybe', 'auto|true|false']),
-    ('--log_every_steps=0', ['--log_every_steps=0']),
+    ('--jit=maybe', ['--jit=maybe', 'one of auto, true, false']),
+    ('--log_every_steps=0', ['--log_every_steps=0', 'a positive integer']),
     ('--devices=GPU:7', ['GPU:7', 'has CPU:0', '--virtual_devices']),
     ('--devices=CPU:0,CPU:0', ['names a device twice']),
     ('--virtual_devices=3',
@@ -60,7 +61,7 @@ def run_folder(tmp_path_factory):
     ('--config.data.name=cifar10x',
      ["'cifar10x' is unknown", 'did you mean cifar10?']),
     ('--config.data.name=cifar10',
-     ['cifar10 3.0.2 is not prepared', 'versions there: none',
+     ['cifar10 3.0.2 is not prepared', 'versions found: none',
       'python -m pipelines.prepare --dataset=cifar10 --data_dir=']),
     ('--config.data.train_split=trian', ["'trian'", 'train, test']),
     ('--config.model.depth=9', ['config.model.depth=9', '6n + 2']),
@@ -68,7 +69,7 @@ def run_folder(tmp_path_factory):
      ['8 x 8 pixels are too small', 'at least 16 x 16']),
     ('--config.model.name=vgg16', ['too small for vgg16', '32 x 32']),
     ('--config.data.mean=1,2,3', ['3 values', '1 channels']),
-    ('--config.data.image_size=16', ['image_size=16', '8 x 8', 'give 0']),
+    ('--config.data.image_size=16', ['image_size=16', '8 x 8', 'set it to 0']),
     ('--config.augment.mixup=0.2 --config.global_batch=9',
      ['9 images', 'in pairs', 'a multiple of 2']),
 ])
@@ -77,7 +78,7 @@ def test_flags(tmp_path, flag, words):
                   f'--data_dir={tmp_path}/data', *flag.split())
   for word in words:
     assert word in line
-  # Nothing is left that would stand in the way of the corrected command.
+  # Nothing is left that would stop the corrected command.
   assert not list(tmp_path.glob('run/config.json'))
 
 
@@ -91,7 +92,7 @@ def test_sync_batch_norm_cannot_be_compiled(tmp_path):
 def test_foreign_workdir_is_left_alone(tmp_path):
   (tmp_path / 'thesis.txt').write_text('years of work')
   line = _refused('resnet.train', *_SHORT, f'--workdir={tmp_path}')
-  assert 'not the folder of a run' in line
+  assert 'is not a run folder' in line
   assert _contents(tmp_path) == {pathlib.Path('thesis.txt'): b'years of work'}
 
 
@@ -119,7 +120,7 @@ def test_every_checkpoint_corrupt(run_folder, tmp_path):
   assert 'No checkpoint in' in line and 'can be read' in line
   line = _refused('resnet.train', *_SHORT, f'--workdir={workdir}')
   assert 'No checkpoint in' in line
-  # Not overwritten, and refused again: never trained anew by surprise.
+  # Not overwritten, and refused again: it never starts over by surprise.
   assert len(list((workdir / 'checkpoints').glob('*.data*'))) == 2
   _refused('resnet.train', *_SHORT, f'--workdir={workdir}')
 
@@ -133,7 +134,7 @@ def _forget_summary(workdir):
 
 @pytest.mark.parametrize('flags, words', [
     ((), ['--workdir is missing']),
-    (('--workdir=/nowhere',), ['/nowhere', 'not the folder of a run']),
+    (('--workdir=/nowhere',), ['/nowhere', 'is not a run folder']),
     (('--workdir={run}', '--checkpoint=17'), ['step 17', '1, 2']),
     (('--workdir={run}', '--checkpoint=worst'), ['--checkpoint=worst', 'best']),
     (('--workdir={run}', '--split=valid'), ["'valid'", 'train, test']),
@@ -151,8 +152,8 @@ def test_missing_checkpoint(run_folder, tmp_path):
   assert 'There is no checkpoint in' in line and 'resnet.train' in line
 
 
-def test_corrupt_record(tmp_path):
-  """A user's own data set, opened without its builder's code."""
+def test_a_corrupt_record_is_named_by_its_file(tmp_path):
+  """The data set is a user's own, opened without its builder's code."""
   folder = pathlib.Path(tiny_dataset.prepare(tmp_path))
   file, = folder.glob('*train.tfrecord*')
   content = bytearray(file.read_bytes())
@@ -171,27 +172,27 @@ _PHOTOS = (
     '--config.global_batch=24', '--config.schedule.warmup_epochs=0')
 
 
-def test_a_picture_that_cannot_be_decoded(tmp_path):
+def test_a_picture_that_cannot_be_decoded_is_named_or_skipped(tmp_path):
   tiny_dataset.prepare_photos(tmp_path, bad=('0/12.jpg', '1/5.jpg'))
   flags = (*_PHOTOS, f'--data_dir={tmp_path}', f'--workdir={tmp_path}/run')
   line = _refused('resnet.train', *flags)
   assert 'photos-train.tfrecord-00000-of-00001__' in line
   assert 'is not a picture that can be decoded' in line
-  # The same command, if they are to be left out: 22 of 24 in each epoch.
+  # The same command with bad pictures left out: 22 of 24 in each epoch.
   result = processes.run('resnet.train', *flags, '--skip_bad_images')
   assert result.code == 0, result.err
   *_, train, evaluation = [
       json.loads(text) for text in
       (tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines()]
   assert (train['split'], train['skipped_images']) == ('train', 2 * 2)
-  # The first eleven of class 0 are those of the test split: all are good.
+  # The test split is the first eleven pictures of class 0: all are good.
   assert evaluation['examples'] == 11 and 'skipped_images' not in evaluation
   again = processes.run('resnet.evaluate', '--skip_bad_images', '--split=train',
                         f'--workdir={tmp_path}/run', f'--data_dir={tmp_path}')
-  assert '22 examples counted, 2 skipped as bad' in again.out
+  assert '22 examples counted, 2 bad images skipped' in again.out
 
 
-def test_a_missing_shard(tmp_path):
+def test_a_missing_shard_is_named(tmp_path):
   folder = pathlib.Path(tiny_dataset.prepare_photos(tmp_path))
   file, = folder.glob('*train*')
   file.rename(tmp_path / 'elsewhere')
@@ -202,13 +203,13 @@ def test_a_missing_shard(tmp_path):
 
 
 def _overwrite(folder, done):
-  """Between calls: after one update the records are other ones."""
+  """Overwrites the records after one update; called between host calls."""
   if done == 1:
     file, = pathlib.Path(folder).glob('*train*')
     file.write_bytes(bytes(file.stat().st_size))
 
 
-def test_files_that_are_overwritten_while_training(tmp_path):
+def test_files_that_are_overwritten_during_training_are_named(tmp_path):
   folder = tiny_dataset.prepare_photos(tmp_path)
   result = processes.run(
       'resnet.train', *_PHOTOS, '--config.train_steps=40',
@@ -218,7 +219,7 @@ def test_files_that_are_overwritten_while_training(tmp_path):
   assert result.code == 2, result.err
   line = result.err.strip().splitlines()[-1]
   assert 'photos-train.tfrecord-00000-of-00001 was changed while' in line
-  # What was trained before is kept.
+  # The updates before are kept.
   assert list((tmp_path / 'run' / 'checkpoints').glob('ckpt-*.index'))
 
 
@@ -253,8 +254,8 @@ def test_prepare_without_a_network_names_the_host(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('flags, word', [
     ((), '--dataset is missing'),
-    (('--dataset=cifa10',), '--dataset=cifa10 is unknown'),
+    (('--dataset=cifa10',), '--dataset=cifa10 is unknown to TFDS'),
     (('--dataset=mnist', '--data_dir=/proc/none'), '--data_dir=/proc/none'),
 ])
-def test_prepare(flags, word):
+def test_prepare_refuses_wrong_flags(flags, word):
   assert word in _refused('pipelines.prepare', *flags)

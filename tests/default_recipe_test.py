@@ -57,7 +57,7 @@ def test_the_screen_shows_our_lines_alone(tmp_path):
       cwd=pathlib.Path(__file__).parent.parent, check=True,
       capture_output=True, text=True)
   first, *others = done.stderr.splitlines()
-  assert first.startswith('ResNet-8 v1 on digits, 1 x 64 images a step (')
+  assert first.startswith('ResNet-8 v1 on digits, 1 x 64 images per step (')
   assert others and all(line.startswith('step 2') for line in others)
   assert [line.split()[0] for line in done.stdout.splitlines()] == [
-      'accuracy', 'speed', 'time', 'run', 'look']
+      'accuracy', 'speed', 'time', 'run', 'view']

@@ -24,7 +24,7 @@ _FLAGS = (
     '--log_positions', '--log_every_steps=5', '--eval_every_steps=40',
     '--save_every_steps=9', '--save_every_secs=0',
     '--heartbeat_secs=3', '--start_secs=30')
-_LAUNCH_FLAGS = ('--max_restarts=1000', '--grace_seconds=10')
+_LAUNCH_FLAGS = ('--max_restarts=1000', '--grace_secs=10')
 _TIMES = ('time', 'images_per_second', 'step_milliseconds',
           'input_wait_fraction')
 _DISK_MIB = 64

@@ -1,5 +1,6 @@
-"""A TFDS data set of 37 small pictures, prepared in a moment, offline."""
+"""Small data sets and picture folders, made in a moment, offline."""
 import io
+import pathlib
 
 import numpy as np
 from PIL import Image
@@ -9,13 +10,16 @@ TRAIN, TEST = 37, 11
 
 
 def images(count, seed):
-  """uint8 [count, 8, 8, 3]."""
+  """Makes random images, uint8 [count, 8, 8, 3]."""
   return np.random.default_rng(seed).integers(
       0, 256, (count, 8, 8, 3), dtype=np.uint8)
 
 
 class TinyPictures(tfds.core.GeneratorBasedBuilder):
-  """Labels are index % 3; a third split has none, as test sets of contests."""
+  """37 and 11 images with labels index % 3, and a split without labels.
+
+  Test sets of competitions have no labels.
+  """
   VERSION = tfds.core.Version('1.0.0')
 
   def _info(self):
@@ -27,27 +31,27 @@ class TinyPictures(tfds.core.GeneratorBasedBuilder):
     del dl_manager
     return {'train': self._generate_examples(TRAIN, 0),
             'test': self._generate_examples(TEST, 1),
-            'unlabelled': self._generate_examples(2, 2, labelled=False)}
+            'unlabeled': self._generate_examples(2, 2, labeled=False)}
 
-  def _generate_examples(self, count, seed, labelled=True):
+  def _generate_examples(self, count, seed, labeled=True):
     for i, image in enumerate(images(count, seed)):
-      yield i, {'image': image, 'label': i % 3 if labelled else -1}
+      yield i, {'image': image, 'label': i % 3 if labeled else -1}
 
 
 def prepare(data_dir):
-  """Prepares it under data_dir; returns the folder of its files."""
+  """Prepares TinyPictures under data_dir; returns the folder of its files."""
   builder = TinyPictures(data_dir=data_dir)
   builder.download_and_prepare()
   return builder.data_dir
 
 
 def prepare_photos(data_dir, counts=(17, 7), bad=()):
-  """Prepares 'photos': JPEGs and PNGs of many sizes, of two classes.
+  """Prepares 'photos': JPEGs and PNGs of many sizes, in two classes.
 
   Args:
-    data_dir: pathlib.Path.
+    data_dir: the folder to prepare it in.
     counts: pictures of each class, named '<class>/<number>.<jpg or png>'.
-    bad: names of files that get bytes which no decoder takes.
+    bad: names of pictures that are cut so that no decoder accepts them.
 
   Returns:
     The folder of its files.
@@ -76,3 +80,25 @@ def prepare_photos(data_dir, counts=(17, 7), bad=()):
           'file_name': tfds.features.Text()}),
       split_datasets={'train': examples, 'test': examples[:11]})
   return builder.data_dir
+
+
+def pixels(seed, shape=(6, 5, 3), dtype=np.uint8):
+  """Makes random pixels of the whole range of a type."""
+  return np.random.default_rng(seed).integers(
+      0, np.iinfo(dtype).max + 1, shape, dtype)
+
+
+def write_pictures(root: pathlib.Path, *names) -> pathlib.Path:
+  """Writes picture files of 6 x 5 pixels; the n-th shows pixels(n).
+
+  Args:
+    root: the folder to write them in.
+    *names: relative to root; the ending is that of the format.
+
+  Returns:
+    root.
+  """
+  for seed, name in enumerate(names):
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels(seed)).save(root / name)
+  return root

@@ -1,14 +1,14 @@
-"""Where the user's machine keeps what can be made again."""
+"""Where the project keeps, on the user's machine, what can be made again."""
 import os
 import pathlib
 
 
-def make(name):
-  """Makes and returns the folder `name` of this project's cache.
+def make(name: str) -> pathlib.Path | None:
+  """Makes and returns the folder `name` in the project's cache.
 
   Returns:
-    pathlib.Path; None if there is no home, or one that cannot be written: what
-    was to be kept there is then made anew each time.
+    Its path; None if there is no writable home. What was to be kept there must
+    then be made again each time.
   """
   caches = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
   folder = pathlib.Path(caches, 'resnet-trainer', name)

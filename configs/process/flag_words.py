@@ -1,8 +1,9 @@
 """Reads single flags of another program's command line, as absl would.
 
-Launchers pass most of the trainer's flags on without defining them. Where one
-matters to a launcher, it is read here: -name=value, --name=value, --name value,
---name and --noname are the forms that absl knows. The last of several counts.
+Launchers pass most of the trainer's flags on without defining them. The few
+that matter to a launcher are read here, in the forms that absl accepts:
+-name=value, --name=value, --name value, --name and --noname. If a flag is given
+several times, the last one counts.
 
   workdir, others = flag_words.take('workdir', words)
 """
@@ -21,12 +22,12 @@ def take(name: str,
   """Takes a flag that has a value out of a command line.
 
   Args:
-    name: the flag's, without dashes.
+    name: name of the flag, without dashes.
     words: the command line.
 
   Returns:
-    (its value, the other words). The value is None if the flag is not given,
-    and '' if its value is missing.
+    (value, the other words). The value is None if the flag is not given, and ''
+    if its value is missing.
   """
   value, others, rest = None, [], iter(words)
   for word in rest:
@@ -46,10 +47,10 @@ def given(names: Iterable[str], words: Sequence[str]) -> list[str]:
 
 
 def select(prefix: str, words: Sequence[str]) -> list[str]:
-  """Returns the flags whose names begin with a prefix, and their values.
+  """Returns the flags whose names begin with a prefix, with their values.
 
-  A word that follows --name without '=' is its value unless it begins with
-  '--': whether the flag is boolean is not known here.
+  After --name without '=', the next word is its value unless it begins with
+  '--'; whether the flag is boolean is not known here.
   """
   found = []
   for word, following in zip(words, [*words[1:], '--']):

@@ -1,20 +1,20 @@
-"""Keeps the memory that a CPU step frees, for the next step.
+"""Keeps the memory that a training step frees on a CPU, for the next step.
 
-glibc hands large freed blocks back to the kernel and gets them again, zeroed
-page by page, in every step: a third of the time of a training step on CPUs.
-The settings are those of mallopt(3); elsewhere than on glibc nothing happens.
+By default, glibc returns large freed blocks to the kernel and gets them back,
+zeroed page by page, in every step. On CPUs that takes a third of the step. The
+settings here are those of mallopt(3); without glibc they do nothing.
 """
 import ctypes
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8
 
 
-def keep_freed():
-  """Makes malloc reuse large blocks.
+def keep_freed() -> None:
+  """Makes malloc reuse large blocks. Takes microseconds.
 
-  Call before there are threads, and again before steps run: under Python 3.11
-  TensorFlow sets the threshold to 128 KiB whenever it makes a data set's
-  iterator. It takes microseconds.
+  Call it before there are threads, and again before steps run: under Python
+  3.11, TensorFlow resets the mmap threshold to 128 KiB whenever it makes the
+  iterator of a data set.
   """
   try:
     mallopt = ctypes.CDLL(None).mallopt
@@ -23,5 +23,6 @@ def keep_freed():
   mallopt(_MMAP_THRESHOLD, 32 * 2**20)  # The most that glibc allows.
   mallopt(_TRIM_THRESHOLD, 2**31 - 1)
   mallopt(_TOP_PAD, 256 * 2**20)
-  # Arenas of threads end at 64 MiB and would map again; those that exist stay.
+  # The arenas of threads hold at most 64 MiB, so larger blocks would be mapped
+  # again. This prevents new arenas; existing ones remain.
   mallopt(_ARENA_MAX, 1)

@@ -2,7 +2,7 @@
 
 `python -m` puts the working directory first on the module search path, so that
 a user's own resnet.py, or a configs/ folder, would be imported in place of the
-project. Every Python process that the project starts is made from these two:
+project. Every Python process that the project starts is built from these two:
 
   subprocess.Popen([*python_module.command('resnet.train'), '--jit=true'],
                    env=python_module.environment(os.environ))
@@ -13,12 +13,12 @@ import pathlib
 import site
 import sys
 
-_ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[2]  # Holds the packages.
 
 
 def command(module: str,
             python: Sequence[str] = (sys.executable,)) -> tuple[str, ...]:
-  """Returns the words that run a module without searching the working directory.
+  """Returns the words that run a module, ignoring the working directory.
 
   Args:
     module: dotted name, 'resnet.train'.
@@ -27,17 +27,28 @@ def command(module: str,
   return (*python, '-P', '-m', module)
 
 
-def variables(environ: Mapping[str, str]) -> dict[str, str]:
+def variables(environ: Mapping[str, str],
+              searched_last: Sequence[str] = ()) -> dict[str, str]:
   """Returns the variables to add to environ so that a process finds this code.
 
-  Empty if the code is installed in a folder that every process of this Python
-  searches anyway; else PYTHONPATH, with the code's folder first.
+  Args:
+    environ: the environment that the process has otherwise.
+    searched_last: folders to search after those in PYTHONPATH.
+
+  Returns:
+    {'PYTHONPATH': the code's folder, then the others}. Empty if there is
+    nothing to add: no folder is to be searched last, and the code is either
+    first in PYTHONPATH or installed where this Python always searches.
   """
-  if _ROOT in [pathlib.Path(folder).resolve() for folder in _site_folders()]:
+  given = environ.get('PYTHONPATH')
+  folders = given.split(os.pathsep) if given else []
+  is_first = folders[:1] == [os.fspath(ROOT)]
+  if not searched_last and (is_first or ROOT in _site_folders()):
     return {}
-  others = environ.get('PYTHONPATH')
-  return {'PYTHONPATH': os.pathsep.join(
-      [os.fspath(_ROOT), *([others] if others else [])])}
+  if not is_first:
+    folders.insert(0, os.fspath(ROOT))
+  folders += [folder for folder in searched_last if folder not in folders]
+  return {'PYTHONPATH': os.pathsep.join(folders)}
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -46,4 +57,5 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _site_folders():
-  return [*site.getsitepackages(), site.getusersitepackages()]
+  return [pathlib.Path(folder).resolve() for folder in (
+      *site.getsitepackages(), site.getusersitepackages())]

@@ -1,9 +1,10 @@
-"""Keeps TensorFlow's start-up noise off the screen.
+"""Keeps TensorFlow's start-up notices off the screen.
 
-TensorFlow prints driver and CPU notices straight to file descriptor 2 while it
-is imported, before any log level is read. Set TF_CPP_MIN_LOG_LEVEL=0 to see
-all of it.
+While it is imported, TensorFlow prints notices about drivers and CPUs directly
+to file descriptor 2, before it reads any log level. Set TF_CPP_MIN_LOG_LEVEL=0
+to see them.
 """
+from collections.abc import Iterator
 import contextlib
 import os
 import sys
@@ -11,8 +12,8 @@ import tempfile
 
 
 @contextlib.contextmanager
-def tensorflow_import():
-  """Holds back native code's stderr; shows it if the import fails."""
+def tensorflow_import() -> Iterator[None]:
+  """Holds back stderr, also of native code; shows it if the import fails."""
   verbose = os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3') == '0'
   if verbose or 'tensorflow' in sys.modules:
     yield

@@ -4,9 +4,10 @@
     with tensorflow_process.starting():
       from resnet import loop
 
-Programs import TensorFlow only once their flags have been read: a misspelt flag
-is reported in a fraction of a second, and the settings below, some of which are
-read while TensorFlow is imported, are made by the program, not by a package.
+Programs import TensorFlow only after their flags have been read. A misspelt
+flag is thus reported in a fraction of a second, and the settings below, some of
+which are read while TensorFlow is imported, are made by the program and not by
+a package.
 """
 from collections.abc import Iterator
 import contextlib

@@ -1,4 +1,4 @@
-"""Keeps what XLA compiles, so that a restart need not compile again."""
+"""Keeps what XLA compiles, so that a restart does not compile it again."""
 import os
 
 from configs.process import cache_folder
@@ -6,12 +6,12 @@ from configs.process import cache_folder
 _FLAG = '--tf_xla_persistent_cache_directory'
 
 
-def use():
-  """Names a folder of the user's cache to XLA, unless TF_XLA_FLAGS names one.
+def use() -> None:
+  """Sets XLA's cache to a folder of the user's, unless TF_XLA_FLAGS sets it.
 
-  Call before TensorFlow is imported: it reads the variable then, and XLA
-  writes only into a folder that exists. A folder of the run would come too
-  late, since flags are parsed after.
+  Call it before TensorFlow is imported, which reads the variable then. XLA
+  writes only into a folder that exists. The folder is the same for all runs,
+  since the variable may have to be set before a run's flags have been read.
   """
   flags = os.environ.get('TF_XLA_FLAGS', '')
   if _FLAG in flags:

@@ -1,1 +1,1 @@
-"""From the environment to the addresses of the workers."""
+"""Finds the addresses of the workers in flags and in the environment."""

@@ -2,15 +2,15 @@
 
 # --strategy of a trainer that is one of several processes.
 MULTI_WORKER = 'multi_worker_mirrored'
-# TensorFlow's own default; used where each worker has an address of its own.
+# TensorFlow's own default; used where each worker has its own address.
 WORKER_PORT = 2222
-# Ports that are chosen here lie from the first to below the last: Linux gives
-# those above to outgoing connections.
+# The project chooses ports from the first to below the second: Linux uses those
+# above for outgoing connections.
 FIRST_FREE_PORT, END_FREE_PORT = 20000, 32768
-# TensorFlow's message, and ours, when a worker's port is in use.
+# In TensorFlow's message, and in ours, when a worker's port is in use.
 PORT_IN_USE = 'Could not start gRPC server'
-# First part of the names of files that the doctor leaves in a run folder; a
-# kill may leave one for good.
+# Prefix of the files that the doctor puts in a run folder; if it is killed, one
+# may stay there.
 DOCTOR_MARK = '.doctor-'
 # Thread counts that TensorFlow reads. On CPUs other counts give other bits.
 THREAD_VARIABLES = ('OMP_NUM_THREADS', 'TF_NUM_INTEROP_THREADS',

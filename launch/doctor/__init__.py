@@ -1,1 +1,1 @@
-"""Checks all machines of a job before it is started."""
+"""Checks all machines of a job before it starts."""

@@ -1,5 +1,6 @@
-"""The table that the doctor prints: a row for each rank."""
+"""The table that the doctor prints: one row for each rank."""
 import collections
+from collections.abc import Mapping, Sequence
 
 from launch.doctor import reports
 
@@ -9,13 +10,14 @@ _NOTHING = '-'
 _LONGEST = 40  # Characters of a cell.
 
 
-def table(addresses, found):
-  """Lines of text.
+def table(addresses: Sequence[str | None],
+          found: Mapping[int, reports.Report]) -> list[str]:
+  """Returns the lines of the table.
 
   Args:
     addresses: 'host:port' of each worker in rank order; (None,) for a process
       without a cluster.
-    found: {rank: reports.Report} of those that were heard of.
+    found: {rank: report} of the ranks that have reported.
   """
   rows = [_HEAD] + [_row(rank, address, found)
                     for rank, address in enumerate(addresses)]
@@ -24,14 +26,15 @@ def table(addresses, found):
           .rstrip() for row in rows]
 
 
-def conclusion(addresses, found):
-  """A line for when all is well."""
-  surveys = [report.survey for report in found.values()]
+def conclusion(addresses: Sequence[str | None],
+               found: Mapping[int, reports.Report]) -> str:
+  """Returns the line that ends a table without problems."""
+  surveys = [report.survey for report in found.values() if report.survey]
   devices = sum(len(survey['devices']) for survey in surveys)
   batch = surveys[0]['global_batch'] // devices
   workers = len(addresses)
   return (f'All is well: {workers} worker{"s" * (workers > 1)}, {devices} '
-          f'device{"s" * (devices > 1)}, {batch} images each a step.')
+          f'device{"s" * (devices > 1)}, {batch} images per device and step.')
 
 
 def _row(rank, address, found):

@@ -1,15 +1,18 @@
-"""Whether the ranks share one folder: one leaves a mark, all look for it.
+"""Whether the ranks share one folder: the chief leaves a mark, all look for it.
 
   with mark(workdir) as name:     # The chief.
     ...
   await is_seen(workdir, name)    # The others.
 
-The folder is made if need be; all that was made is removed in the end, also by
-a signal. (kill -9 can leave an empty file behind, which runs do not mind.)
+The folder is created if necessary. All that was created is removed at the end,
+also after a signal. (kill -9 can leave an empty file behind, which runs
+ignore.)
 """
 import asyncio
+from collections.abc import Callable, Iterator
 import contextlib
 import fcntl
+import os
 import pathlib
 import re
 import secrets
@@ -17,37 +20,37 @@ import tempfile
 import time
 
 from configs.process.errors import UserError
+from launch.cluster import contract
 
 SEEN_WITHIN_SECS = 10.0  # Network file systems show new files late.
-_PREFIX = '.doctor-'  # resnet/run/run_folder.py knows it.
 
 
 @contextlib.contextmanager
-def mark(workdir):
+def mark(workdir: str | os.PathLike) -> Iterator[str]:
   """Leaves a mark in a folder, which need not exist; yields its name.
 
   Raises:
-    UserError: it cannot be written or locked.
+    UserError: the mark cannot be written or locked.
   """
-  path = pathlib.Path(workdir, _PREFIX + secrets.token_hex(16))
+  path = pathlib.Path(workdir, contract.DOCTOR_MARK + secrets.token_hex(16))
   with contextlib.ExitStack() as made:
     try:
       missing = [folder for folder in path.parents if not folder.exists()]
       for folder in reversed(missing):
         folder.mkdir()
-        made.callback(_remove, folder.rmdir)
+        made.callback(_try, folder.rmdir)
       with path.open('x') as file:
-        made.callback(_remove, path.unlink)
+        made.callback(_try, path.unlink)
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # As runs do.
     except OSError as error:
       raise _not_writable(workdir, error) from error
     yield path.name
 
 
-async def is_seen(workdir, name):
-  """Whether the mark of that name is in the folder that this process sees."""
-  if not re.fullmatch(re.escape(_PREFIX) + '[0-9a-f]{32}', name):
-    return False  # It came over the network.
+async def is_seen(workdir: str | os.PathLike, name: str) -> bool:
+  """Returns whether this process finds the mark `name` in the folder."""
+  if not re.fullmatch(re.escape(contract.DOCTOR_MARK) + '[0-9a-f]{32}', name):
+    return False  # Names come over the network: no other file is looked for.
   end = time.monotonic() + SEEN_WITHIN_SECS
   path = pathlib.Path(workdir, name)
   while not path.is_file() and time.monotonic() < end:
@@ -55,8 +58,8 @@ async def is_seen(workdir, name):
   return path.is_file()
 
 
-def check_writable(workdir):
-  """Raises UserError unless a file could be made in a folder that is there."""
+def check_writable(workdir: str | os.PathLike) -> None:
+  """Raises UserError unless a file can be created in an existing folder."""
   try:
     with tempfile.TemporaryFile(dir=workdir):  # It has no name.
       pass
@@ -67,9 +70,9 @@ def check_writable(workdir):
 def _not_writable(workdir, error):
   return UserError(
       f'--workdir={workdir} cannot be written ({error.strerror}): give a '
-      'folder that all workers may write to.')
+      'folder that all workers can write to.')
 
 
-def _remove(remove):
-  with contextlib.suppress(OSError):  # Somebody uses it by now.
+def _try(remove: Callable[[], None]) -> None:
+  with contextlib.suppress(OSError):  # Another program uses it by now.
     remove()

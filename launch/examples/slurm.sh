@@ -17,6 +17,8 @@ short_secs=60
 short_attempts=5
 start_again=143
 permanent=' 2 64 78 '
+code_folder=''
+module_folder=''
 srun_options=(
     --nodes=2
     --ntasks=2
@@ -30,6 +32,7 @@ srun_options=(
 )
 command=(
     python
+    -P
     -m
     resnet.train
     --strategy=multi_worker_mirrored
@@ -38,22 +41,51 @@ command=(
     --workdir=/runs/r50
 )
 
+# shellcheck shell=bash
+# The batch script of a training job, which Slurm runs on the job's first node.
+#
+# launch/slurm/script.py writes the #SBATCH lines and these variables above this
+# text, and replaces the line "# --prologue" by the user's commands.
+: "${job:?}"             # The job's number, for squeue and scontrol.
+: "${run:?}"             # The paths of the job's own files begin with it.
+: "${tasks:?}"           # How many workers there are.
+: "${max_restarts:?}"    # Failures after which the job is still restarted.
+: "${short_secs:?}"      # A start that ends sooner counts as short.
+: "${short_attempts:?}"  # Short starts in a row after which the job gives up.
+: "${start_again:?}"     # The exit code that requests a restart.
+: "${permanent:?}"       # Exit codes after which a restart would not help.
+: "${code_folder?}"      # Where the project is; empty if it is installed.
+: "${module_folder?}"    # Where the user's own --module is; empty: there is none.
+: "${srun_options[0]:?}" "${command[0]:?}"
+
 say() { echo "[launch] $(date +%FT%T) $*"; }
+# Ends the job for good.
 stop() { say "$2"; rm -f "$run.restarts"; exit "$1"; }
-patiently() {  # Slurm's controller may be away, or not know yet.
+# Repeats a command for a minute: Slurm's controller may be down, or may not
+# have noticed yet.
+retry() {
   for _ in {1..6}; do "$@" && return; sleep 10; done
   return 1
 }
+# shellcheck disable=SC2317  # Called by `retry`.
 a_node_is_silent() {
   sinfo --noheader --nodes="$SLURM_JOB_NODELIST" --format=%t |
       grep --quiet '[*]\|down'
 }
+
 say "start ${SLURM_RESTART_COUNT:-0} on $SLURM_JOB_NODELIST"
-# Of the shell that has submitted the job: it would count before Slurm's own.
+# The submitting shell's TF_CONFIG would take precedence over Slurm's variables.
 unset TF_CONFIG
 export PYTHONUNBUFFERED=1
-if [ -n "${SLURM_CPUS_PER_TASK-}" ]; then  # srun does not take it from the job.
+if [ -n "${SLURM_CPUS_PER_TASK-}" ]; then  # srun does not inherit it.
   export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
+fi
+# Workers import the code that submitted the job, before anything else.
+if [ -n "$code_folder" ]; then
+  export PYTHONPATH=$code_folder${PYTHONPATH:+:$PYTHONPATH}
+fi
+if [ -n "$module_folder" ]; then
+  export PYTHONPATH=${PYTHONPATH:+$PYTHONPATH:}$module_folder
 fi
 
 failures=0 short=0
@@ -61,11 +93,15 @@ if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && [ -f "$run.restarts" ]; then
   read -r failures short < "$run.restarts"
 fi
 codes=$run.codes.${SLURM_RESTART_COUNT:-0}
-rm -rf "$run".codes.*  # Of a start that was killed.
-mkdir -p "$codes" || stop 1 'the folder of logs cannot be written'
+rm -rf "$run".codes.*  # Left by a start that was killed.
+not_writable="the log folder ${run%/*} is not writable: free some space or fix \
+the permissions there, then submit again"
+mkdir -p "$codes" || stop 1 "$not_writable"
 
-trap '' TERM CONT USR1  # Slurm gives its signals to the workers as well.
-# srun ends with the highest exit code, which may hide the one that tells.
+trap '' TERM CONT USR1  # Slurm sends its signals to the workers as well.
+# srun returns the highest exit code of all workers, which may not be the one
+# that decides: each worker's shell keeps its own in a file.
+# shellcheck disable=SC2016  # Expanded by the workers' shells.
 worker='trap : TERM CONT USR1; codes=$1; shift; "$@"; code=$?
 echo $code > "$codes/$SLURM_PROCID"; exit $code'
 began=$SECONDS
@@ -87,41 +123,41 @@ for ((rank = 0; rank < tasks; rank++)); do
   esac
 done
 rm -rf "$codes"
-[ $code != 0 ] || stop 0 'all workers are done'
-[ -z "$never_again" ] || stop "$never_again" \
-    "not started again, as exit code $never_again means that it would not help"
-uncounted="exit code $start_again asks for it"
+[ "$code" != 0 ] || stop 0 'all workers are done'
+[ -z "$never_again" ] || stop "$never_again" "not restarting (a restart would \
+not help after exit code $never_again): fix the error above, then submit again"
+uncounted="exit code $start_again asks for a restart"
 if [ -z "$failure" ] && [ -n "$lost" ]; then
-  if patiently a_node_is_silent; then
-    uncounted='a node does not answer'
+  if retry a_node_is_silent; then
+    uncounted='a node is not responding'
   else
     failure=1 cause="worker $lost had to be killed"
   fi
-elif [ -z "$failure" ] && [ $code != "$start_again" ]; then
+elif [ -z "$failure" ] && [ "$code" != "$start_again" ]; then
   failure=$code cause="srun ended with exit code $code"
 fi
-state=$(patiently squeue --noheader --jobs="$job" --format=%T)
-if [ "$state" != RUNNING ]; then  # By scancel, above all: let it be.
-  say "left to Slurm, where the job is ${state:-unknown}" \
-      '(cancelled, requeued or out of time)'
-  exit $code
+state=$(retry squeue --noheader --jobs="$job" --format=%T)
+if [ "$state" != RUNNING ]; then  # A user's scancel must not be undone.
+  say "leaving the job to Slurm, which reports it as ${state:-unknown}" \
+      '(canceled, requeued or out of time)'
+  exit "$code"
 fi
 
 [ -z "$failure" ] || failures=$((failures + 1))
-[ $failures -le "$max_restarts" ] || stop "$failure" \
-    "not started again, as $max_restarts restarts are used up: $cause"
-if [ $secs -lt "$short_secs" ]; then short=$((short + 1)); else short=0; fi
-[ $short -lt "$short_attempts" ] || stop 1 \
-    "not started again, as $short starts in a row ended within $short_secs s"
+[ "$failures" -le "$max_restarts" ] || stop "$failure" \
+    "not restarting (--max_restarts=$max_restarts is used up): $cause"
+if [ "$secs" -lt "$short_secs" ]; then short=$((short + 1)); else short=0; fi
+[ "$short" -lt "$short_attempts" ] || stop 1 "not restarting ($short starts in \
+a row ended within $short_secs s): fix the cause above, then submit again"
 echo "$failures $short" > "$run.restarts" ||
-    stop 1 'not started again, as the folder of logs cannot be written'
+    stop 1 "not restarting, as $not_writable"
 if [ -n "$failure" ]; then
-  say "starting again ($failures of $max_restarts restarts): $cause"
+  say "restarting ($failures of $max_restarts restarts): $cause"
 else
-  say "starting again (not counted: $uncounted)"
+  say "restarting (not counted: $uncounted)"
 fi
-patiently scontrol requeue "$job" ||
-    stop $code 'not started again, as Slurm does not requeue the job'
+retry scontrol requeue "$job" || stop "$code" "not restarting (Slurm refused \
+to requeue the job): submit again to continue from the last checkpoint"
 trap - TERM
 sleep 60  # Slurm ends this shell.
-exit $code
+exit "$code"

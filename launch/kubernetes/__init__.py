@@ -1,1 +1,1 @@
-"""Writes what Kubernetes needs to train with several workers."""
+"""Writes Kubernetes manifests for training with several workers."""

@@ -1,4 +1,4 @@
-"""Writes what Kubernetes needs to train with several workers.
+"""Writes the Kubernetes manifest of a training job with several workers.
 
   python -m launch.kubernetes --name=r50 --image=IMAGE --workers=4 \\
       --gpus_per_worker=8 --workdir_claim=RUNS --data_claim=DATA \\
@@ -6,23 +6,23 @@
       > r50.yaml
   kubectl apply -f r50.yaml
 
-What stands after -- is for `python -m resnet.train`, which each worker runs
-with --strategy=multi_worker_mirrored. The claims are PersistentVolumeClaims
-that all pods can mount at once (ReadWriteMany), seen at /runs and /data. The
-image is one of launch/Dockerfile.
+Each worker runs `python -m resnet.train` with --strategy=multi_worker_mirrored
+and the flags that follow --. The claims are PersistentVolumeClaims that all
+pods can mount at once (ReadWriteMany); pods see them at /runs and /data. The
+image is built from launch/Dockerfile.
 
---kind=job (Kubernetes 1.29 or later, nothing else) replaces a pod that is lost;
---kind=jobset (JobSet 0.10.1 or later; better where it is installed) replaces
-all of them at once; --kind=tfjob is for clusters that have Kubeflow's training
-operator, which starts nothing again after an exit code below 128.
-launch/kubernetes/objects.py says what is done after which.
+--kind=job (needs only Kubernetes 1.29 or later) replaces a pod that is lost.
+--kind=jobset (needs JobSet 0.10.1 or later; the better choice where that is
+installed) replaces all pods at once. --kind=tfjob is for clusters with
+Kubeflow's training operator, which restarts nothing after an exit code below
+128. launch/kubernetes/objects.py says what happens after which exit code.
 
-The same flags give the same text, on stdout, and nothing else is done: it is
-its own dry run, and what to do next stands at its top. It was never applied to
-a live cluster by those who wrote this: tests hold it against the published
-schemas and run the Job's pods by the documented rules.
+The manifest goes to stdout and nothing else happens, so no dry run is needed.
+The same flags always give the same text; its first lines say what to do next.
+It has not been applied to a live cluster: tests validate it against the
+published schemas and run the Job's pods by the documented rules.
 
-Exit codes: 0 done; 2 an error of the user's, in one sentence.
+Exit codes: 0 done; 2 a user error, explained in one sentence.
 """
 import re
 import sys
@@ -35,41 +35,45 @@ from launch import trainer_command
 from launch.kubernetes import checks, objects, pods
 
 
-def parse(argv):
+def parse(argv: list[str]) -> list[str]:
   """Defines and reads the flags; returns the trainer's, which follow --."""
-  flags.DEFINE_string('name', None, 'Of the job; other names begin with it.')
+  flags.DEFINE_string('name', None, 'Name of the job, and the start of the '
+                      'names of its objects.')
   flags.DEFINE_string('image', None, 'Container image, in which `python -m '
                       'resnet.train` runs.')
-  flags.DEFINE_enum('kind', objects.KINDS[0], objects.KINDS, 'What starts pods '
-                    'again; jobset and tfjob must be installed in the cluster.')
-  flags.DEFINE_integer('workers', None, 'Pods.', lower_bound=1)
-  flags.DEFINE_integer('gpus_per_worker', 0, 'GPUs for each; 0: the CPU.',
-                       lower_bound=0)
-  flags.DEFINE_string('cpus', '4', 'CPUs for each: 8, 0.5 or 500m.')
-  flags.DEFINE_string('memory', '16Gi', 'Memory for each: 512Mi, 64Gi.')
-  flags.DEFINE_string('workdir_claim', None, 'PersistentVolumeClaim of runs.')
-  flags.DEFINE_string('workdir_mount', '/runs', 'Where pods see it.')
-  flags.DEFINE_string('data_claim', None, 'PersistentVolumeClaim of data sets, '
-                      'which is only read; none: they are elsewhere.')
-  flags.DEFINE_string('data_mount', '/data', 'Where pods see it.')
+  flags.DEFINE_enum('kind', objects.KINDS[0], objects.KINDS, 'What restarts '
+                    'pods. jobset and tfjob must be installed in the cluster.')
+  flags.DEFINE_integer('workers', None, 'Number of pods that train.',
+                       lower_bound=1)
+  flags.DEFINE_integer('gpus_per_worker', 0, 'GPUs of each worker. 0: train on '
+                       'the CPU.', lower_bound=0)
+  flags.DEFINE_string('cpus', '4', 'CPUs of each worker: 8, 0.5 or 500m.')
+  flags.DEFINE_string('memory', '16Gi', 'Memory of each worker: 512Mi or 64Gi.')
+  flags.DEFINE_string('workdir_claim', None, 'PersistentVolumeClaim for the '
+                      'run folders.')
+  flags.DEFINE_string('workdir_mount', '/runs', 'Where pods mount '
+                      '--workdir_claim.')
+  flags.DEFINE_string('data_claim', None, 'PersistentVolumeClaim with the data '
+                      'sets, mounted read-only. Default: no claim.')
+  flags.DEFINE_string('data_mount', '/data', 'Where pods mount '
+                      '--data_claim.')
   flags.DEFINE_list('node_selector', [], 'Labels of the nodes to run on: '
                     'key=value,key=value.')
   flags.DEFINE_integer('user', 1000, 'Number of the user and group that pods '
-                       'run as; the claims must be theirs to write.',
+                       'run as. It must be able to write to --workdir_claim.',
                        lower_bound=1)
-  flags.DEFINE_integer('max_restarts', 3, 'Failures after which the workers '
-                       'are started again. Preemptions and exit code 143 (a '
-                       'worker saved and asks for it) are not counted.',
-                       lower_bound=0)
-  flags.DEFINE_integer('grace_seconds', 60, 'Seconds for pods that are told to '
-                       'end, to save.', lower_bound=1)
-  flags.DEFINE_bool('tensorboard', True, 'Show the run by TensorBoard, within '
-                    'the cluster.')
+  flags.DEFINE_integer('max_restarts', 3, 'How many failures the job survives '
+                       'by restarting. Preemptions and exit code 143 (saved, '
+                       'restart me) do not count as failures.', lower_bound=0)
+  flags.DEFINE_integer('grace_secs', 60, 'Seconds that pods have to save when '
+                       'they are told to stop.', lower_bound=1)
+  flags.DEFINE_bool('tensorboard', True, 'Whether to run TensorBoard for this '
+                    'job, reachable from within the cluster.')
   return trainer_command.parse(
       argv, '--config=imagenet_resnet50 --workdir=/runs/r50')
 
 
-def main(trainer_flags):
+def main(trainer_flags: list[str]) -> int:
   """Prints the manifest; returns the exit code."""
   kind, show = flags.FLAGS.kind, flags.FLAGS.tensorboard
   training = checks.training(flags.FLAGS, trainer_flags)
@@ -80,8 +84,8 @@ def main(trainer_flags):
   return command_line.DONE
 
 
-def _comment(kind, show, training):
-  """What to do with the manifest."""
+def _comment(kind: str, show: bool, training: pods.Training) -> str:
+  """Returns the first lines of the manifest: what to do with it."""
   name = training.name
   selector = f'-l app.kubernetes.io/instance={name}'
   chief = ('training.kubeflow.org/replica-index' if kind == 'tfjob'
@@ -103,25 +107,25 @@ def _comment(kind, show, training):
       f'{name}: --kind={kind} --workers={training.workers} '
       f'--gpus_per_worker={training.gpus_per_worker}', '',
       *(f'  {what:<13} {command}' for what, command in steps), '',
-      f'The run lies on the claim {training.volumes[0].claim} and stays when '
-      'all this is deleted:',
-      'started again, it goes on from its last checkpoint. A job cannot be',
-      'changed: stop it first.', '',
-      'Whoever reaches the port of a worker commands it. The NetworkPolicy',
-      'keeps all but the workers out, if the network plugin of the cluster',
-      'heeds it.']
+      'Stopping keeps the run, which is stored on the claim '
+      f'{training.volumes[0].claim}: apply',
+      'this file again to continue from the last checkpoint. A job cannot be',
+      'changed while it exists: stop it first.', '',
+      "Anyone who can connect to a worker's port controls the worker. The",
+      'NetworkPolicy lets only the workers connect, if the network plugin of',
+      'the cluster enforces it.']
   return ''.join(f'# {line}'.rstrip() + '\n' for line in lines)
 
 
 class _Dumper(yaml.SafeDumper):
-  """Writes YAML that older and newer versions of YAML read alike."""
+  """Writes YAML that means the same to YAML 1.1 and YAML 1.2."""
 
   def ignore_aliases(self, data):
     return True
 
 
 def _represent_text(dumper, text):
-  # To PyYAML 1e3, 0o17 and y are texts, to other readers numbers and `true`.
+  # PyYAML takes 1e3, 0o17 and y for texts, other readers for numbers or `true`.
   style = '"' if re.match(r'[-+.\d]|[yn]$', text, re.IGNORECASE) else None
   return dumper.represent_scalar('tag:yaml.org,2002:str', text, style=style)
 
@@ -129,13 +133,13 @@ def _represent_text(dumper, text):
 _Dumper.add_representer(str, _represent_text)
 
 
-def _yaml(found):
+def _yaml(found: list[pods.Object]) -> str:
   return yaml.dump_all(found, Dumper=_Dumper, sort_keys=False,
                        explicit_start=True, width=2**20)
 
 
-def run():
-  """What the installed command calls."""
+def run() -> None:
+  """Runs the installed command."""
   command_line.run(main, parse)
 
 

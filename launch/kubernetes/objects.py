@@ -2,16 +2,19 @@
 
   for an_object in of_kind('job', training) + tensorboard(training): ...
 
-Workers train together or not at all: when one is lost, the others notice it
-within some 10 s and end with 143. What is done then, by the exit code of a pod
-(see configs/process/command_line.py):
+Workers train together or not at all: when one is lost, the others notice within
+about 10 s and exit with 143. What happens then depends on the exit code of each
+pod (see configs/process/command_line.py):
 
   2, 64, 78   the job fails at once
-  143         started again, not counted; so are pods that Kubernetes itself
-              takes away (condition DisruptionTarget)
-  others      started again, and counted
+  143         the pod restarts, and this is not counted; the same holds for pods
+              that Kubernetes itself removes (condition DisruptionTarget)
+  others      the pod restarts, and this counts as a failure
 """
+from collections.abc import Sequence
+
 from configs.process import command_line
+from launch.cluster import contract
 from launch.kubernetes import pods
 
 KINDS = ('job', 'jobset', 'tfjob')
@@ -19,24 +22,24 @@ _CONTAINER = 'trainer'
 _PORT_NAME = 'grpc'
 
 
-def of_kind(kind, training):
-  """List of the objects that train; kind: one of KINDS."""
+def of_kind(kind: str, training: pods.Training) -> list[pods.Object]:
+  """Returns the objects that train; kind is one of KINDS."""
   objects = {'job': _indexed_job, 'jobset': _jobset, 'tfjob': _tfjob}
   return [_network_policy(training), *objects[kind](training)]
 
 
-def longest_name(kind, name, workers):
-  """The longest of the names that Kubernetes makes of a job's name."""
+def longest_name(kind: str, name: str, workers: int) -> str:
+  """Returns the longest name that Kubernetes derives from the name of a job."""
   last = workers - 1
   return {
       'job': f'{name}-{last}',
-      # With what it appends at random to names of pods.
+      # Kubernetes appends random characters to the names of these pods.
       'jobset': f'{name}-worker-0-{last}-xxxxx',
       'tfjob': f'{name}-worker-{last}'}[kind]
 
 
-def tensorboard(training):
-  """List of the objects that show the run, within the cluster alone."""
+def tensorboard(training: pods.Training) -> list[pods.Object]:
+  """Returns the objects that show the run, within the cluster only."""
   name = tensorboard_name(training.name)
   metadata = pods.metadata(training, 'tensorboard', name)
   selector = pods.labels(training, 'tensorboard')
@@ -50,16 +53,16 @@ def tensorboard(training):
             'targetPort': 'http'}]}}]
 
 
-def tensorboard_name(name):
-  """Of the objects of TensorBoard; name: of the job."""
+def tensorboard_name(name: str) -> str:
+  """Returns the name of TensorBoard's objects, for a job of some name."""
   return f'{name}-tensorboard'
 
 
 def _network_policy(training):
-  """Lets nobody but the workers connect to them, on any port, as NCCL needs.
+  """Lets only the workers connect to each other, on all ports, as NCCL needs.
 
-  TensorFlow's servers ask nobody who they are, and do what they are told. A
-  policy is kept by the network plugin of a cluster: some have none that does.
+  TensorFlow's servers authenticate nobody and execute what they receive. The
+  cluster's network plugin enforces the policy; some plugins do not.
   """
   workers = {'matchLabels': pods.labels(training, 'worker')}
   return {
@@ -70,8 +73,7 @@ def _network_policy(training):
 
 
 def _indexed_job(training):
-  """A Service that gives pods their names, and a Job that replaces lost pods.
-  """
+  """Returns a Service that names the pods and a Job that replaces lost ones."""
   metadata = pods.metadata(training, 'worker')
   service = {
       'apiVersion': 'v1', 'kind': 'Service', 'metadata': metadata,
@@ -79,7 +81,7 @@ def _indexed_job(training):
           'clusterIP': 'None',
           'publishNotReadyAddresses': True,  # They wait for each other.
           'selector': pods.labels(training, 'worker'),
-          'ports': [{'name': _PORT_NAME, 'port': pods.PORT}]}}
+          'ports': [{'name': _PORT_NAME, 'port': contract.WORKER_PORT}]}}
   template = _template(training, f'{training.name}-{{index}}')
   template['spec']['subdomain'] = training.name
   job = {
@@ -95,8 +97,9 @@ def _indexed_job(training):
 
 
 def _jobset(training):
-  """One Job, which fails with its first pod and is then replaced as a whole."""
-  # JobSet knows nothing but the message of the Job that failed.
+  """Returns a JobSet of one Job that fails with its first pod and is replaced.
+  """
+  # All that JobSet knows of a failed Job is its message.
   codes = '|'.join(map(str, command_line.ALL_PERMANENT))
   job = _job_spec(
       training, _template(training, f'{training.name}-worker-0-{{index}}'),
@@ -129,11 +132,11 @@ def _jobset(training):
 
 
 def _tfjob(training):
-  """Its operator names the pods and sets TF_CONFIG.
+  """Returns a TFJob, whose operator names the pods and sets TF_CONFIG.
 
-  It takes exit codes below 128 for permanent, all of them.
+  The operator treats every exit code below 128 as permanent.
   """
-  # It insists on these names.
+  # It requires these names.
   template = pods.worker('tensorflow', 'tfjob-port', {}, training)
   return [{
       'apiVersion': 'kubeflow.org/v1', 'kind': 'TFJob',
@@ -148,28 +151,29 @@ def _tfjob(training):
               'template': template}}}}]
 
 
-def _template(training, hostname):
-  """The pods of an Indexed Job, whose workers find each other by DNS.
+def _template(training: pods.Training, hostname: str) -> pods.Object:
+  """Returns the pods of an Indexed Job, whose workers find each other by DNS.
 
   Args:
-    training: Training.
-    hostname: of each pod, with '{index}' for its number.
+    training: the job.
+    hostname: that of each pod, with '{index}' for its number.
   """
+  address = f'{hostname}.{training.name}:{contract.WORKER_PORT}'
   template = pods.worker(_CONTAINER, _PORT_NAME, {
       'RESNET_NUM_WORKERS': str(training.workers),
-      'RESNET_WORKER_HOST_PATTERN': f'{hostname}.{training.name}:{pods.PORT}',
-  }, training)
+      'RESNET_WORKER_HOST_PATTERN': address}, training)
   template['spec']['restartPolicy'] = 'Never'
   return template
 
 
-def _job_spec(training, template, *, backoff_limit, rules):
+def _job_spec(training: pods.Training, template: pods.Object, *,
+              backoff_limit: int, rules: Sequence[pods.Object]) -> pods.Object:
   return {
       'completionMode': 'Indexed',
       'completions': training.workers,
       'parallelism': training.workers,
       'backoffLimit': backoff_limit,
-      # Not before the old pod is gone: two of one index would both join.
+      # Waits until the old pod is gone: two of one index would both join.
       'podReplacementPolicy': 'Failed',
       'podFailurePolicy': {'rules': rules},
       'template': template}

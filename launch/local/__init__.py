@@ -1,1 +1,1 @@
-"""Trains in several processes on this machine."""
+"""Trains in several processes on this machine: `python -m launch.local`."""

@@ -1,8 +1,9 @@
-"""One attempt of a group of workers: start them, watch them, end them.
+"""One attempt: starts a group of workers, watches them, ends them.
 
-Workers train together or not at all: when one ends, so do the others. Either
-they do by themselves, or they are sent SIGTERM, and SIGKILL in the end.
+Workers train together or not at all: when one ends, the others must end too.
+They do so by themselves, or else get SIGTERM and finally SIGKILL.
 """
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import pathlib
 import queue
 import signal
@@ -10,35 +11,37 @@ import time
 from typing import NamedTuple
 
 from configs.process import command_line
-from launch.local import worker_process
+from launch.local import output, worker_process
 
-_DRAIN_SECS = 5.0  # Until all is read, and killed, that a worker leaves behind.
+# To read what a dead worker printed, or to kill what it left behind.
+_DRAIN_SECS = 5.0
 
 
 class Times(NamedTuple):
-  """How long a group waits."""
-  # Workers notice the loss of one after some 10 s, and end by themselves.
+  """How long the launcher waits for workers."""
+  # Workers notice a lost peer after about 10 s, and end by themselves.
   settle_secs: float = 15.0
-  # After one of them has noticed; the rest do so at the same time, or hang.
+  # After one of them has noticed: the others notice at the same time, or hang.
   noticed_secs: float = 5.0
   grace_secs: float = 60.0  # To save, from a signal to SIGKILL.
-  port_secs: float = 60.0  # From the start: ports in use are noticed.
+  port_secs: float = 60.0  # After the start: a port in use is reported by then.
 
 
 class Outcome(NamedTuple):
   """How an attempt ended."""
-  exits: tuple  # worker.Exit of each worker, first to last.
-  stop: int = 0  # The signal that the user wanted to be passed on.
-  killed: tuple = ()  # Ranks that the launcher had to kill.
+  exits: tuple[worker_process.Exit, ...]  # Of all workers; first to end first.
+  stop: int = 0  # The signal by which the user stopped it; 0: none.
+  killed: tuple[int, ...] = ()  # Ranks that the launcher had to kill.
   interrupted: bool = False  # By a second SIGINT.
 
   @property
-  def cause(self):
-    """The Exit that brought the others down; None if all are done.
+  def cause(self) -> worker_process.Exit | None:
+    """The exit that brought the others down; None if all workers are done.
 
-    The first failure of those that ended by themselves: workers with 143 have
-    lost a peer, which may look dead to them before it does to the launcher.
-    Then the first of those that hung: it may be the peer that they have lost.
+    The first failure of a worker that ended by itself: workers that exit with
+    143 have lost a peer, and may notice that before the launcher does. If there
+    is none, the first of the workers that hung: the lost peer may be one of
+    them.
     """
     ends = [one for one in self.exits if one.code]
     failures = [one for one in ends if not one.forced
@@ -47,33 +50,29 @@ class Outcome(NamedTuple):
     return next(iter(failures or hung or ends), None)
 
 
-def run(command, environments, folder, console, events, times):
+def run(command: Sequence[str], environments: Iterable[Mapping[str, str]],
+        folder: pathlib.Path, console: output.Console,
+        events: queue.SimpleQueue, times: Times
+        ) -> tuple[Outcome, dict[int, list[str]]]:
   """Starts the workers and waits until all have ended.
 
   Args:
     command: words, the same for all workers; the first is a path.
-    environments: {name: text} for each worker, in rank order.
-    folder: path that is there, for the logs.
-    console: output.Console.
-    events: queue.SimpleQueue. Numbers of signals that are put into it are
-      passed on to the workers, whose group then ends; a second SIGINT kills.
-    times: Times.
+    environments: {name: value} for each worker, in rank order.
+    folder: existing folder for the logs.
+    console: shows what the workers print.
+    events: numbers of signals that are put into this queue are passed on to the
+      workers, which must then end; a second SIGINT kills them.
+    times: how long to wait for workers.
 
   Returns:
-    (Outcome, {rank: its last lines}).
+    (how the attempt ended, {rank: the last lines of that worker}).
 
   Raises:
-    OSError: a log cannot be written, or no process be started.
+    OSError: a log cannot be written, or a process cannot be started.
   """
-  started, workers = time.monotonic(), []
-  try:
-    for rank, environment in enumerate(environments):
-      workers.append(worker_process.Worker(rank, command, environment,
-                                   log_of(folder, rank), console, events))
-  except OSError:
-    for one in workers:
-      one.send(signal.SIGKILL)
-    raise
+  started = time.monotonic()
+  workers = _start(command, environments, folder, console, events)
   group = _Group(workers, started, console, times)
   while group.running:
     try:
@@ -95,33 +94,51 @@ def run(command, environments, folder, console, events, times):
   return outcome, {one.rank: one.output.last_lines() for one in workers}
 
 
-def log_of(folder, rank):
-  """Path of a worker's log."""
-  return pathlib.Path(folder, f'worker_{rank}.log')
+def _start(command, environments, folder, console, events):
+  """Returns the workers; kills those started if one cannot be."""
+  workers = []
+  try:
+    for rank, environment in enumerate(environments):
+      workers.append(worker_process.Worker(
+          rank, command, environment, log_of(folder, rank), console, events))
+  except OSError:
+    for one in workers:
+      one.send(signal.SIGKILL)
+    raise
+  return workers
+
+
+def log_of(folder: pathlib.Path, rank: int) -> pathlib.Path:
+  """Returns the path of a worker's log."""
+  return folder / f'worker_{rank}.log'
 
 
 class _Group:
-  """Which workers have ended, and what is done about the others."""
+  """The workers of an attempt: which have ended, and what the others get."""
 
   def __init__(self, workers, started, console, times):
     self.running = {one.rank: one for one in workers}
-    self.exits, self.killed = [], ()
+    self.exits: list[worker_process.Exit] = []
+    self.killed: tuple[int, ...] = ()
     self.stop = self.interrupts = 0
     self._started, self._console, self._times = started, console, times
     self._forced = False
-    self._due, self._step = None, None  # What is done next, and when.
+    # What to do next, and when.
+    self._step: Callable[[], None] | None = None
+    self._due: float | None = None
 
   def wait_secs(self):
-    """Until the next step is due; None if there is none."""
+    """Returns the seconds until the next step is due; None if there is none."""
     return self._due and max(0, self._due - time.monotonic())
 
   def take_step(self):
-    """Does what is due."""
+    """Takes the step that is due."""
     step, self._due = self._step, None
+    assert step
     step()
 
   def note_exit(self, rank, code, now):
-    """One has ended: the others are to end as well."""
+    """Notes that a worker has ended, and plans the end of the others."""
     del self.running[rank]
     end = worker_process.Exit(rank, code, now - self._started, self._forced)
     first = not self.exits
@@ -133,22 +150,23 @@ class _Group:
       noticed = code == command_line.START_AGAIN
       secs = (self._times.noticed_secs if noticed
               else self._times.settle_secs)
-      self._console.say(f'{end}: the others have {secs:g} s to end')
+      self._console.say(f'{end}: waiting {secs:g} s for the others to end')
       self._plan(secs, self._terminate)
-    elif first:  # It is done, and so the others should be soon.
+    elif first:  # It is done, so the others should be done soon.
       self._plan(self._times.grace_secs, self._terminate)
 
   def note_signal(self, number):
-    """The user wants them to end; by a second SIGINT at once."""
+    """Passes on the user's signal; kills the workers at the second SIGINT."""
     self.interrupts += number == signal.SIGINT
     if self.interrupts > 1:
       self._kill()
     elif not self.stop:
       self.stop = number
-      again = '; Ctrl-C again kills' if number == signal.SIGINT else ''
+      again = ('; press Ctrl-C again to kill them' if number == signal.SIGINT
+               else '')
       self._console.say(
           f'{signal.Signals(number).name}: the workers have '
-          f'{self._times.grace_secs:g} s to save and end{again}')
+          f'{self._times.grace_secs:g} s to save and exit{again}')
       self._send(number)
       self._plan(self._times.grace_secs, self._kill)
 
@@ -157,14 +175,14 @@ class _Group:
 
   def _terminate(self):
     self._forced = True
-    self._console.say(f'SIGTERM to {names(self.running)}')
+    self._console.say(f'sending SIGTERM to {names(self.running)}')
     self._send(signal.SIGTERM)
-    self._send(signal.SIGCONT)  # One that is stopped could not end.
+    self._send(signal.SIGCONT)  # A stopped process could not exit.
     self._plan(self._times.grace_secs, self._kill)
 
   def _kill(self):
     self.killed = self.killed or tuple(sorted(self.running))
-    self._console.say(f'SIGKILL to {names(self.running)}')
+    self._console.say(f'sending SIGKILL to {names(self.running)}')
     self._send(signal.SIGKILL)
     self._plan(_DRAIN_SECS, self._kill_groups)
 
@@ -177,7 +195,7 @@ class _Group:
       one.send(number)
 
 
-def names(ranks):
-  """'worker 0', or 'workers 0, 2'."""
+def names(ranks: Iterable[int]) -> str:
+  """Returns 'worker 0', or 'workers 0, 2'."""
   ranks = sorted(ranks)
   return f'worker{"s" * (len(ranks) > 1)} {", ".join(map(str, ranks))}'

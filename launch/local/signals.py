@@ -1,14 +1,14 @@
-"""The signals by which users, and what stands above, stop a launcher."""
+"""The signals by which a user, or a batch system, stops a launcher."""
 import queue
 import signal
 
 
-def stop_events():
-  """A queue that is given the numbers of signals from now on."""
+def stop_events() -> queue.SimpleQueue:
+  """Returns a queue that receives the number of every such signal."""
   events = queue.SimpleQueue()
   for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
     signal.signal(number, lambda number, _: events.put(number))
-  if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # As nohup has it.
-    # Trainers save at SIGTERM; a terminal that is closed says SIGHUP.
+  if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # Ignored under nohup.
+    # A terminal that closes sends SIGHUP. As SIGTERM it makes trainers save.
     signal.signal(signal.SIGHUP, lambda *_: events.put(signal.SIGTERM))
   return events

@@ -1,16 +1,18 @@
-"""Runs one command, of which nothing outlives whoever started this program.
+"""Runs one command, and makes sure that no process of it outlives its starter.
 
   python -IS watcher.py PATH ARGUMENT...
 
-Standard input is a pipe, held open by the launcher alone: each byte is the
-number of a signal for the command, and its end (the launcher has ended, be it
-by `kill -9`) kills the command. When the command ends, so do all processes
-that it has started, whatever group or session they have moved to. Then this
-one ends as the command did: the same exit code, or the same signal.
+Standard input is a pipe that only the starter, a launcher, holds open. Each
+byte is the number of a signal for the command. The end of the input means that
+the launcher has ended, perhaps by `kill -9`, and kills the command. When the
+command ends, so do all processes that it started, whatever group or session
+they have moved to. Then the watcher ends as the command did: with the same exit
+code, or by the same signal.
 
-Linux alone. Run as a file, not as a module, and without `site`: it starts in
-some 50 ms, and needs none of what the command needs.
+Works on Linux only. It runs as a file, not as a module, and without `site`: it
+starts within some 50 ms and needs nothing that the command needs.
 """
+from collections.abc import Sequence
 import contextlib
 import ctypes
 import os
@@ -23,24 +25,25 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h.
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-def main(command):
+def main(command: Sequence[str]) -> None:
   """Runs the command to its end, and ends this process."""
   prctl = ctypes.CDLL(None).prctl
-  # Processes that lose their parent become children of this one, not of init.
+  # Orphans become children of this process, not of init.
   prctl(_PR_SET_CHILD_SUBREAPER, 1)
-  # A signal to all processes of a job is the command's to answer. (exec takes
-  # handlers away; what is ignored it leaves ignored.)
+  # The command answers a signal that is sent to all processes of a job; the
+  # watcher must survive it. (exec resets handlers, but signals that are ignored
+  # would stay ignored in the command.)
   for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
     signal.signal(number, lambda *_: None)
   own = os.getpid()
   child = os.fork()
   if not child:
     prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != own:  # It has ended in between.
+    if os.getppid() != own:  # The watcher has ended in between.
       os._exit(1)
     _execute(command)
   threading.Thread(target=_obey, args=(child,), daemon=True).start()
-  ended = None
+  ended, status = os.wait()
   while ended != child:
     ended, status = os.wait()
   _kill_children()
@@ -55,7 +58,7 @@ def _execute(command):
 
 
 def _obey(child):
-  """Passes signals on until whoever gives them is gone; then kills."""
+  """Passes signals on until the launcher is gone; then kills the command."""
   while number := os.read(sys.stdin.fileno(), 1):
     _send(child, number[0])
   _send(child, signal.SIGKILL)
@@ -67,7 +70,7 @@ def _send(process, number):
 
 
 def _kill_children():
-  """Kills those left, with those whom they leave to this process."""
+  """Kills the remaining children, and those that become children meanwhile."""
   while children := _children():
     for child in children:
       _send(child, signal.SIGKILL)
@@ -88,8 +91,9 @@ def _children():
 
 def _end_like(code):
   if code < 0:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # It has had its own.
-    with contextlib.suppress(OSError):  # SIGKILL cannot be set.
+    # The command has written its core file; the watcher must not add one.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError):  # SIGKILL has no handler to set.
       signal.signal(-code, signal.SIG_DFL)
     os.kill(os.getpid(), -code)
   os._exit(code)

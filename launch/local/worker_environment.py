@@ -1,9 +1,10 @@
-"""What the workers of one machine find in their environment.
+"""The environment of each worker on one machine: addresses, GPUs, threads.
 
   ports = free_ports(2)
   gpus = visible_gpus(os.environ)
-  for_worker_0, for_worker_1 = of_workers(ports, 1, gpus, os.environ)
+  of_worker_0, of_worker_1 = of_workers(ports, 1, gpus, os.environ)
 """
+from collections.abc import Mapping, Sequence
 import contextlib
 import glob
 import json
@@ -13,21 +14,20 @@ import socket
 import subprocess
 
 from configs.process.errors import UserError
+from launch.cluster import contract
 
-FIRST_PORT = 20000
-_END_PORT = 32768  # From here on Linux gives ports to whoever connects.
-# Of TensorFlow; on CPUs, other numbers of them give other bits.
-THREADS = ('OMP_NUM_THREADS', 'TF_NUM_INTEROP_THREADS',
-           'TF_NUM_INTRAOP_THREADS')
 _NVIDIA_SMI_SECS = 60  # It wakes sleeping GPUs, one after the other.
 
 
-def free_ports(count):
-  """Distinct TCP ports that nobody listens on, below 32768 where possible."""
+def free_ports(count: int) -> list[int]:
+  """Returns distinct TCP ports on which nobody listens.
+
+  They lie below those that Linux uses for outgoing connections, if possible.
+  """
   with contextlib.ExitStack() as held:  # Until all are found.
-    # At random: others look for free ports as well, and workers open theirs
+    # In random order: others look for free ports too, and workers open theirs
     # only seconds later.
-    tries = list(range(FIRST_PORT, _END_PORT))
+    tries = list(range(contract.FIRST_FREE_PORT, contract.END_FREE_PORT))
     random.shuffle(tries)
     ports = []
     while len(ports) < count:
@@ -40,11 +40,14 @@ def free_ports(count):
   return ports
 
 
-def visible_gpus(environ):
-  """Names of the GPUs that a process may use here, as CUDA_VISIBLE_DEVICES has.
+def visible_gpus(environ: Mapping[str, str]) -> list[str]:
+  """Returns the GPUs that a process may use here.
 
   Args:
-    environ: of the user; its CUDA_VISIBLE_DEVICES chooses, if there is one.
+    environ: the user's environment; CUDA_VISIBLE_DEVICES limits the choice.
+
+  Returns:
+    Names as CUDA_VISIBLE_DEVICES takes them: numbers or UUIDs.
   """
   found = [str(index) for index in range(_installed_gpus())]
   chosen = environ.get('CUDA_VISIBLE_DEVICES')
@@ -52,7 +55,7 @@ def visible_gpus(environ):
     return found
   names = [name.strip() for name in chosen.split(',')]
   ends = [index for index, name in enumerate(names) if name in ('', '-1')]
-  return names[:min(ends, default=len(names))]  # As CUDA reads it.
+  return names[:min(ends, default=len(names))]  # CUDA stops at those too.
 
 
 def _installed_gpus():
@@ -66,36 +69,39 @@ def _installed_gpus():
   return named or len(glob.glob('/dev/nvidia[0-9]*'))
 
 
-def check_devices(workers, devices_per_worker, gpus):
+def check_gpus(workers: int, gpus_per_worker: int,
+               gpus: Sequence[str]) -> None:
   """Raises UserError if there are too few GPUs for the workers."""
-  needed = workers * devices_per_worker
+  needed = workers * gpus_per_worker
   if needed > len(gpus):
     raise UserError(
-        f'--workers={workers} with --devices_per_worker={devices_per_worker} '
-        f'needs {needed} GPUs, and there are {len(gpus)} here: give fewer '
-        'of either (--devices_per_worker=0 is the CPU).')
+        f'--workers={workers} with --gpus_per_worker={gpus_per_worker} needs '
+        f'{needed} GPUs, but {len(gpus)} can be used here: lower one of the '
+        'two, or give --gpus_per_worker=0 to train on the CPU.')
 
 
-def of_workers(ports, devices_per_worker, gpus, environ, restart_count=0):
-  """The variables to add to the user's, one dict for each worker.
+def of_workers(ports: Sequence[int], gpus_per_worker: int, gpus: Sequence[str],
+               environ: Mapping[str, str],
+               restart_count: int = 0) -> list[dict[str, str]]:
+  """Returns the variables that each worker has in addition to the user's.
 
   Args:
     ports: one for each worker.
-    devices_per_worker: GPUs for each; 0: the CPU.
+    gpus_per_worker: GPUs for each; 0: the CPU.
     gpus: names of GPUs, enough for all workers.
-    environ: of the user; numbers of threads that it sets are kept.
+    environ: the user's environment; thread counts that it sets are kept.
     restart_count: attempts before this one.
 
   Returns:
-    List of {name: text}, names in alphabetical order.
+    {name: value} for each worker, in rank order; names in alphabetical order.
   """
   cores = len(os.sched_getaffinity(0))
-  threads = {name: str(max(1, cores // len(ports))) for name in THREADS
-             if name not in environ}
+  threads = {name: str(max(1, cores // len(ports)))
+             for name in contract.THREAD_VARIABLES if name not in environ}
   addresses = [f'127.0.0.1:{port}' for port in ports]
   found = []
   for rank in range(len(ports)):
-    own = gpus[rank * devices_per_worker:(rank + 1) * devices_per_worker]
+    own = gpus[rank * gpus_per_worker:(rank + 1) * gpus_per_worker]
     variables = {
         'CUDA_VISIBLE_DEVICES': ','.join(own) or '-1',
         'PYTHONUNBUFFERED': '1',

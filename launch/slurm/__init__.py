@@ -1,1 +1,1 @@
-"""Trains on a Slurm cluster."""
+"""Submits training jobs to a Slurm cluster."""

@@ -1,9 +1,10 @@
-"""Which runs a sweep is made of, what they are called, and where they stand.
+"""Which runs a sweep consists of, their names and their folders.
 
-A run is called by what the sweep sets, as peak=0.1_seed=2: the same name for
-the same values in any order, however many others the sweep has. So a sweep can
-be given more values or seeds later, and goes on.
+A run is named after what the sweep sets, such as peak=0.1_seed=2. A setting has
+the same name whatever else the sweep tries, so that values and seeds can be
+added to a sweep later, and runs that have finished are not trained again.
 """
+from collections.abc import Iterable, Sequence
 import hashlib
 import itertools
 import json
@@ -14,10 +15,11 @@ from typing import NamedTuple
 from absl import flags
 
 from configs import loading, schema
+from configs.process import flag_words
 from configs.process.errors import UserError
 
 _SEED = 'seed'
-# RFC 1035 allows 63 characters; Kubernetes makes longer names of a job's.
+# RFC 1035 allows 63 characters; Kubernetes derives longer names from a job's.
 _LONGEST_LABEL = 40
 
 
@@ -27,48 +29,46 @@ class Run(NamedTuple):
   name: str
   config: schema.Config
   folder: pathlib.Path
-  flags: tuple  # Of the trainer.
+  flags: tuple[str, ...]  # The trainer's.
 
   @property
-  def label(self):
-    """The name of a job: RFC 1035, and not that of another sweep's."""
+  def label(self) -> str:
+    """A job name as in RFC 1035, different from those of other sweeps."""
     name = f'{self.folder.parent.name}-{self.name}'
     label = re.sub('[^a-z0-9]', '-', name.lower())
-    if len(label) > _LONGEST_LABEL:  # Its end tells more; words stay whole.
+    if len(label) > _LONGEST_LABEL:  # Keeps the end, cut between words.
       mark = hashlib.sha256(name.encode()).hexdigest()[:6]
       end = label[-(_LONGEST_LABEL - 7):].partition('-')[2]
       label = f'{end}-{mark}'
     return re.sub('^[^a-z]+', '', label).rstrip('-')
 
-  def summary(self):
-    """What a run that is finished says of itself, a dict; else None."""
+  def summary(self) -> dict | None:
+    """Returns the summary of a finished run; None while it is not finished."""
     try:
       return json.loads((self.folder / 'run.json').read_text()).get('summary')
-    except (OSError, ValueError, AttributeError):  # The trainer tells of these.
+    except (OSError, ValueError, AttributeError):  # The trainer reports these.
       return None
 
-  def has_begun(self):
-    """Whether it has come as far as its first step."""
+  def has_started(self) -> bool:
+    """Returns whether the run has come as far as its first step."""
     return (self.folder / 'config.json').exists()
 
 
-def make(recipe, sweeps, seeds, folder, trainer_flags):
-  """The runs of a sweep, those of one setting after each other.
+def make(recipe: str, sweeps: Sequence[str], seeds: int | None,
+         folder: str | pathlib.Path, trainer_flags: Sequence[str]) -> list[Run]:
+  """Returns the runs of a sweep; the seeds of one setting follow each other.
 
   Args:
-    recipe: as the trainer's --config.
-    sweeps: texts 'field=value,value'; each run has one value of each. Of a
-      field that is a tuple the values have ; between them: '1,2;3'.
-    seeds: how many, from 0 on; None: that of the recipe.
-    folder: path of the folder that holds the runs.
-    trainer_flags: words that all runs are given.
-
-  Returns:
-    List of Run.
+    recipe: the trainer's --config.
+    sweeps: texts 'field=value,value'; each run has one value of each. The
+      values of a field that is a tuple are separated by ';': '1,2;3'.
+    seeds: number of seeds, which count from 0; None: the recipe's seed.
+    folder: path of the folder that holds the run folders.
+    trainer_flags: flags that all runs share.
 
   Raises:
-    UserError: the trainer would not take a field or a value, the runs do not
-      all differ, or one has begun with another configuration.
+    UserError: the trainer would refuse a field or a value, two runs would have
+      the same name, or one was started with another configuration.
   """
   base = schema.plain_fields(loading.load(recipe))
   axes = [_axis(text, recipe, base) for text in sweeps]
@@ -77,11 +77,12 @@ def make(recipe, sweeps, seeds, folder, trainer_flags):
   fields = [field for field, _ in axes]
   for field in fields:
     if fields.count(field) > 1:
-      raise UserError(f'config.{field} is set by the sweep twice: name all its '
+      raise UserError(f'The sweep sets config.{field} twice: give all its '
                       f'values at once, as in --sweep={field}=VALUE,VALUE.')
-  refuse_given(trainer_flags, [
-      'config', 'workdir', *(f'config.{field}' for field in fields)
-      ], 'after --', '; the sweep has --config, --sweep, --seeds and --workdir')
+  refuse_given(
+      ['config', 'workdir', *(f'config.{field}' for field in fields)],
+      trainer_flags, 'after --', " and use the sweep's own --config, --sweep, "
+      '--seeds and --workdir')
   runs = [_run(recipe, dict(zip(fields, values)), folder, trainer_flags)
           for values in itertools.product(*(values for _, values in axes))]
   _check_different(runs)
@@ -90,34 +91,43 @@ def make(recipe, sweeps, seeds, folder, trainer_flags):
   return runs
 
 
-def refuse_given(words, names, where, hint=''):
-  """Raises UserError if flags are among words that are the sweep's to set."""
+def refuse_given(names: Iterable[str], words: Sequence[str], where: str,
+                 hint: str = '') -> None:
+  """Raises UserError if words set flags that the sweep sets itself.
+
+  Args:
+    names: the flags' names, without dashes.
+    words: a command line.
+    where: where the user gave the words, for the sentence.
+    hint: what else to do than remove the flag, the end of the sentence.
+  """
+  names = list(names)
   for word in words:
-    flag = re.match('--?([^=]*)', word)
-    if flag and (flag[1] in names or flag[1].removeprefix('no') in names):
-      raise UserError(f'--{flag[1]} {where} is set by the sweep, for each run: '
-                      f'leave it out there{hint}.')
+    if flag_words.given(names, [word]):
+      raise UserError(
+          f'--{flag_words.name_of(word)} {where} is not allowed, as the sweep '
+          f'sets it for each run: remove it{hint}.')
 
 
 def _axis(text, recipe, base):
-  """A field and the texts of its values."""
+  """Returns a field and the texts of its values."""
   field, _, values = text.partition('=')
   loading.check_field(field, loading.load(recipe))
-  between = ';' if isinstance(base[field], tuple) else ','
-  texts = [value.strip() for value in values.split(between)]
+  separator = ';' if isinstance(base[field], tuple) else ','
+  texts = [value.strip() for value in values.split(separator)]
   if not all(texts):
     raise UserError(
-        f'--sweep={text} lacks a value: give --sweep={field}=VALUE{between}'
-        f'VALUE, with as many as there are to be runs.')
+        f'--sweep={text} is missing a value: give one value for each run, as '
+        f'in --sweep={field}=VALUE{separator}VALUE.')
   return field, texts
 
 
 def _run(recipe, values, folder, trainer_flags):
-  """The run of {field: text}."""
+  """Returns the run whose config has the values, {field: text}."""
   ours = [f'--config.{field}={text}' for field, text in values.items()]
   config, _, _ = loading.parse(
-      ['', f'--config={recipe}', *_of_config(trainer_flags), *ours],
-      flags.FlagValues())
+      ['', f'--config={recipe}', *flag_words.select('config.', trainer_flags),
+       *ours], flags.FlagValues())
   resolved = schema.plain_fields(config)
   parts = {field: f'{_short(field, resolved)}={_text(resolved[field])}'
            for field in values}
@@ -128,26 +138,15 @@ def _run(recipe, values, folder, trainer_flags):
       f'--config={recipe}', *trainer_flags, *ours, f'--workdir={path}'))
 
 
-def _of_config(trainer_flags):
-  """Those of the trainer's flags that set fields; others are not known here."""
-  found = []
-  for word, following in zip(trainer_flags, [*trainer_flags[1:], '--']):
-    if re.match(r'--?(no)?config\.', word):
-      found.append(word)
-      if not following.startswith('--'):  # Its value.
-        found.append(following)
-  return found
-
-
 def _short(field, fields):
-  """The last part of a field's path, if no other field has it, or the path."""
+  """Returns the last part of a field's path, or all of it if ambiguous."""
   last = field.rpartition('.')[2]
   alike = [path for path in fields if path.rpartition('.')[2] == last]
   return last if len(alike) == 1 else field
 
 
 def _text(value):
-  """A value in characters that no shell, file system or scheduler minds."""
+  """Returns a value in characters that need no quotes in shells or paths."""
   if isinstance(value, tuple):
     return '-'.join(map(_text, value))
   if isinstance(value, bool):
@@ -161,20 +160,21 @@ def _check_different(runs):
     names = [getattr(run, kind) for run in runs]
     for name in names:
       if names.count(name) > 1:
-        raise UserError(f'{names.count(name)} runs would be called {name}: '
-                        'give each value once, and no two that look so alike.')
+        raise UserError(
+            f'{names.count(name)} runs would be named {name}: remove the '
+            'values that are repeated or too much alike.')
 
 
 def _check_folder(run):
-  """Raises UserError if the run has begun with another configuration."""
+  """Raises UserError if the run was started with another configuration."""
   try:
     values = json.loads((run.folder / 'config.json').read_text())
     theirs = schema.from_dict(values)
   except (OSError, ValueError, AttributeError, TypeError):
-    return  # There is none, or it is damaged, which the trainer tells of.
+    return  # It is absent, or damaged, which the trainer reports.
   differences = schema.differences(theirs, run.config)
   if differences:
     raise UserError(
-        f'{run.folder} holds a run of another configuration '
-        f'({"; ".join(differences)}): give those fields their old values to '
-        'go on, or another --workdir.')
+        f'{run.folder} holds a run with another configuration '
+        f'({"; ".join(differences)}): restore the old values to continue that '
+        'run, or give another --workdir.')

@@ -1,18 +1,18 @@
-"""SIGTERM, SIGINT and SIGUSR1 ask the run to save and stop; nothing is torn."""
+"""SIGTERM, SIGINT and SIGUSR1 ask a run to save and stop between two steps."""
 import signal
 
-_requested = []
+_requested: list[str] = []
 
 
-def install():
-  """Notes stop signals from now on. A second SIGINT (Ctrl-C) ends at once."""
+def install() -> None:
+  """Notes stop signals from now on; a second SIGINT (Ctrl-C) ends at once."""
   _requested.clear()
   for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
     signal.signal(number, _note)
 
 
-def requested():
-  """The name of the first stop signal so far, or None."""
+def requested() -> str | None:
+  """Returns the name of the first stop signal so far, or None."""
   return _requested[0] if _requested else None
 
 

@@ -1,22 +1,25 @@
 """Devices of this process and the tf.distribute strategy over them."""
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from configs.process.errors import UserError
 from resnet.execution.options import STRATEGIES
 
 
-def make(name, devices=(), virtual_devices=0):
-  """A strategy over the devices asked for.
+def make(name: str, devices: Sequence[str] = (),
+         virtual_devices: int = 0) -> tf.distribute.Strategy:
+  """Returns a strategy over devices of this process.
 
   Args:
-    name: one of STRATEGIES.
-    devices: names such as 'GPU:0', '0' (a GPU) or 'CPU:0'; none: all GPUs, or
-      the CPUs where there is no GPU (one_device: the first of them).
-    virtual_devices: splits the CPU into so many logical devices and uses
-      those; 0: leaves it whole. Before TensorFlow has touched its devices.
+    name: 'one_device' or 'mirrored'.
+    devices: names such as 'GPU:0', '0' (a GPU) or 'CPU:0'; empty: all GPUs, or
+      all CPUs if there is no GPU (one_device: the first of them).
+    virtual_devices: splits the CPU into this many logical devices and uses
+      those; 0: does not split it. Only before TensorFlow touches its devices.
 
   Raises:
-    UserError: unknown strategy, or more devices than there are.
+    UserError: the strategy is unknown, or the devices are not there.
   """
   if name not in STRATEGIES:
     raise UserError(
@@ -24,7 +27,7 @@ def make(name, devices=(), virtual_devices=0):
   if virtual_devices and devices:
     raise UserError(
         f'--virtual_devices={virtual_devices} and --devices='
-        f'{",".join(devices)} exclude each other: give one of them.')
+        f'{",".join(devices)} cannot be combined: give only one of them.')
   if virtual_devices < 0:
     raise UserError(
         f'--virtual_devices={virtual_devices} is out of range: give 0 (off) '
@@ -38,45 +41,56 @@ def make(name, devices=(), virtual_devices=0):
     return tf.distribute.MirroredStrategy(chosen)
   if len(chosen) > 1 and devices:
     raise UserError(
-        f'--devices={",".join(devices)} are {len(chosen)} devices and '
+        f'--devices={",".join(devices)} names {len(chosen)} devices, but '
         '--strategy=one_device trains on one: give one device, or '
         '--strategy=mirrored.')
   return tf.distribute.OneDeviceStrategy(chosen[0])
 
 
-def replica_batch(global_batch, replicas):
-  """Images a replica and update. UserError if replicas do not divide them."""
+def replica_batch(global_batch: int, replicas: int) -> int:
+  """Returns the number of images per replica and update.
+
+  Raises:
+    UserError: the replicas cannot share the global batch equally.
+  """
   if global_batch % replicas:
     lower = global_batch - global_batch % replicas
     allowed = ' or '.join(
         str(b) for b in (lower, lower + replicas) if b > 0)
     raise UserError(
-        f'config.global_batch={global_batch} cannot be shared by {replicas} '
-        f'replicas ({global_batch / replicas:.2f} images each): give a '
-        f'multiple of {replicas} such as {allowed}, or other devices.')
+        f'config.global_batch={global_batch} cannot be shared equally by '
+        f'{replicas} replicas ({global_batch / replicas:.2f} images each): '
+        f'give a multiple of {replicas} such as {allowed}, or use other '
+        'devices.')
   return global_batch // replicas
 
 
-def use_xla(jit, strategy, sync_batch_norm):
-  """Whether to compile: `jit` is 'true', 'false', or 'auto' (GPUs: yes).
+def use_xla(jit: str, strategy: tf.distribute.Strategy,
+            sync_batch_norm: bool) -> bool:
+  """Returns whether to compile with XLA.
 
-  XLA halves the speed of convolutions on CPUs, hence 'auto'.
+  XLA halves the speed of convolutions on CPUs, so 'auto' compiles on GPUs only.
+
+  Args:
+    jit: 'true', 'false' or 'auto'.
+    strategy: the devices.
+    sync_batch_norm: whether batch norm reduces over replicas.
 
   Raises:
-    UserError: asked to compile batch norm that reduces over replicas.
+    UserError: 'true' was given for batch norm that reduces over replicas.
   """
   collective = sync_batch_norm and strategy.num_replicas_in_sync > 1
   if jit == 'true' and collective:
     raise UserError(
         '--jit=true cannot compile config.model.sync_batch_norm=True on '
-        f'{strategy.num_replicas_in_sync} replicas (XLA has no reduction over '
+        f'{strategy.num_replicas_in_sync} replicas (XLA cannot reduce over '
         'replicas): give --jit=false, or sync_batch_norm=False.')
   return jit == 'true' or (
       jit == 'auto' and on_gpus(strategy) and not collective)
 
 
-def on_gpus(strategy):
-  """Whether every device of a strategy is a GPU."""
+def on_gpus(strategy: tf.distribute.Strategy) -> bool:
+  """Returns whether every device of a strategy is a GPU."""
   return all('GPU' in d for d in strategy.extended.worker_devices)
 
 
@@ -86,8 +100,8 @@ def _split_cpu(count):
       cpu, [tf.config.LogicalDeviceConfiguration()] * count)
 
 
-def _choose(devices):
-  """Names as in 'GPU:0' of logical devices that exist."""
+def _choose(devices: Sequence[str]) -> list[str]:
+  """Returns names like 'GPU:0' of logical devices that exist."""
   there = [d.name.removeprefix('/device:')
            for d in tf.config.list_logical_devices()]
   gpus = [name for name in there if name.startswith('GPU')]
@@ -97,7 +111,7 @@ def _choose(devices):
   missing = [name for name in chosen if name not in there]
   if missing:
     raise UserError(
-        f'--devices={",".join(devices)} asks for {", ".join(missing)} and '
+        f'--devices={",".join(devices)} asks for {", ".join(missing)}, but '
         f'this machine has {", ".join(there)}: choose among those, split the '
         'CPU with --virtual_devices, or set TF_CPP_MIN_LOG_LEVEL=0 to see why '
         'TensorFlow finds no GPU.')

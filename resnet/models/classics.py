@@ -1,11 +1,12 @@
 """Five small classic networks, as TensorFlow 2 tutorials build them.
 
-Each network is a row of `_NETWORKS`: a tuple of the layers below, in order,
-before the last dense layer. Weights start as Keras's defaults (Glorot uniform,
-zero biases); convolutions have biases, with batch norm too.
+Each network is a row of `_NETWORKS`: its layers in order, except the last dense
+one. Weights start with Keras's defaults (Glorot uniform, zero biases).
+Convolutions have biases even where batch norm follows.
 
-Dropout asks a collaborator for its random numbers, keyed by an example's
-position in the run, so that they do not depend on the hardware.
+Dropout gets its random numbers from a function that is passed in. They are
+keyed by an example's position in the run, so they do not depend on the
+hardware.
 
   net = classics.build(
       'vgg16', image_shape=(32, 32, 3), num_classes=10,
@@ -13,11 +14,14 @@ position in the run, so that they do not depend on the hardware.
       draw_uniform=draw_uniform, dtype='float32')
   logits = net({'image': images, 'position': positions}, training=True)
 """
+from collections.abc import Callable, Sequence
 import dataclasses
 
 import keras
 
 from configs.process.errors import UserError
+from resnet.models.dropout import Dropout
+from resnet.models.layers import Layers, network_input
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +36,7 @@ class _Conv:
 
 @dataclasses.dataclass(frozen=True)
 class _Pool:
-  """Max-pooling of whole windows, every 2 pixels."""
+  """Max-pooling with stride 2; windows lie wholly inside the image."""
   size: int
 
 
@@ -49,7 +53,8 @@ class _Dense:
 
 @dataclasses.dataclass(frozen=True)
 class _Cell:
-  """Inception cell: four branches of so many channels each, side by side."""
+  """An Inception cell: four branches side by side, each of `filters` channels.
+  """
   filters: int
   strides: int
 
@@ -64,11 +69,15 @@ class _Average:
   """Global average pooling."""
 
 
+_Simple = _Conv | _Pool | _Dense | _Cell | _Flatten | _Average
+_Row = _Simple | _Drop
+
+
 def _vgg_group(filters, convs):
   return (_Conv(filters, 3),) * convs + (_Pool(2), _Drop(0.2))
 
 
-_NETWORKS = {
+_NETWORKS: dict[str, tuple[_Row, ...]] = {
     'baseline': (
         _Conv(6, 5), _Pool(2), _Drop(0.2), _Flatten(), _Dense(128), _Drop(0.2)),
     'lenet5': (
@@ -92,8 +101,10 @@ _NETWORKS = {
 NAMES = tuple(_NETWORKS)
 
 
-def build(name, *, image_shape, num_classes, batch_norm_momentum,
-          batch_norm_epsilon, sync_batch_norm, draw_uniform, dtype):
+def build(name: str, *, image_shape: tuple[int, ...], num_classes: int,
+          batch_norm_momentum: float, batch_norm_epsilon: float,
+          sync_batch_norm: bool, draw_uniform: Callable,
+          dtype: str) -> keras.Model:
   """Builds a classic network with fresh weights.
 
   Args:
@@ -104,17 +115,17 @@ def build(name, *, image_shape, num_classes, batch_norm_momentum,
     batch_norm_epsilon: added to variances.
     sync_batch_norm: whether batch statistics span all replicas.
     draw_uniform: (position int64 [b], salt, shape) -> float32 [b, *shape] in
-      [0, 1), a pure function; the salt tells the model's dropouts apart. Not
-      called by lenet5 and inception10, which have none.
+      [0, 1), a pure function; the salt tells the model's dropouts apart. Never
+      called by lenet5 and inception10, which have no dropout.
     dtype: Keras dtype policy of every layer but the last, which is float32.
 
   Returns:
-    Keras functional model, {'image': float32 [b, h, w, c], standardised} and,
+    Keras functional model, {'image': float32 [b, h, w, c], standardized} and,
     if it has dropout, 'position': int64 [b] -> logits float32 [b, num_classes]
     (no softmax).
 
   Raises:
-    UserError: unknown name, or an image too small for the network.
+    UserError: the name is unknown, or the image too small for the network.
   """
   if name not in _NETWORKS:
     raise UserError(
@@ -122,101 +133,69 @@ def build(name, *, image_shape, num_classes, batch_norm_momentum,
         f'{", ".join(NAMES)}.')
   rows = _NETWORKS[name]
   _check_image(name, image_shape, _smallest_side(rows))
-
-  inputs = {'image': keras.Input(image_shape, dtype='float32', name='image')}
+  inputs = {'image': network_input('image', image_shape)}
   if any(isinstance(row, _Drop) for row in rows):
-    inputs['position'] = keras.Input((), dtype='int64', name='position')
-  layers = _Layers(batch_norm_momentum, batch_norm_epsilon, sync_batch_norm,
-                   dtype)
+    inputs['position'] = network_input('position', (), 'int64')
+  layers = Layers(
+      batch_norm_momentum, batch_norm_epsilon, sync_batch_norm, dtype)
   x = inputs['image']
   for index, row in enumerate(rows, 1):
     layer_name = f'layer{index}_{type(row).__name__.strip("_").lower()}'
-    match row:
-      case _Conv():
-        x = layers.conv(x, layer_name, row)
-      case _Cell():
-        x = layers.cell(x, layer_name, row)
-      case _Drop():
-        x = Dropout(row.rate, draw_uniform, salt=index, dtype=dtype,
-                    name=layer_name)(x, inputs['position'])
-      case _:
-        x = layers.simple(x, layer_name, row)
+    if isinstance(row, _Drop):
+      x = Dropout(row.rate, draw_uniform, salt=index, dtype=dtype,
+                  name=layer_name)(x, inputs['position'])
+    else:
+      x = _add(layers, x, layer_name, row)
   logits = keras.layers.Dense(num_classes, dtype='float32', name='logits')(x)
   return keras.Model(inputs, logits, name=name)
 
 
-class Dropout(keras.layers.Layer):
-  """Dropout whose mask is a function of each example's position in the run.
-
-  Called as layer(x float [b, ...], position int64 [b], training=...). While
-  training, an element is kept, divided by 1 - rate, where draw(position, salt,
-  x.shape[1:]) >= rate, and 0 elsewhere. Otherwise x passes as it is.
-  """
-
-  def __init__(self, rate, draw, salt, **kwargs):
-    super().__init__(**kwargs)
-    self.rate = rate
-    self.draw = draw
-    self.salt = salt
-
-  def call(self, x, position, training=None):
-    if not training:
-      return x
-    keep = self.draw(position, self.salt, tuple(x.shape[1:])) >= self.rate
-    return keras.ops.where(keep, x / (1 - self.rate), keras.ops.zeros_like(x))
-
-  def compute_output_shape(self, x_shape, position_shape):
-    del position_shape
-    return x_shape
+def _add(layers: Layers, x: keras.KerasTensor, name: str,
+         row: _Simple) -> keras.KerasTensor:
+  """Adds a row of `_NETWORKS`, other than dropout, to the graph."""
+  match row:
+    case _Conv():
+      return _conv(layers, x, name, row)
+    case _Cell():
+      return _cell(layers, x, name, row)
+    case _Pool(size):
+      layer = keras.layers.MaxPooling2D(size, 2, dtype=layers.dtype, name=name)
+    case _Dense(units, activation):
+      layer = keras.layers.Dense(
+          units, activation, dtype=layers.dtype, name=name)
+    case _Flatten():
+      layer = keras.layers.Flatten(dtype=layers.dtype, name=name)
+    case _Average():
+      layer = keras.layers.GlobalAveragePooling2D(
+          dtype=layers.dtype, name=name)
+  return layer(x)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Layers:
-  """Adds named layers to a graph; every method takes and returns a tensor."""
-  momentum: float
-  epsilon: float
-  sync: bool
-  dtype: str
-
-  def conv(self, x, name, row):
-    x = keras.layers.Conv2D(row.filters, row.kernel, row.strides, row.padding,
-                            dtype=self.dtype, name=name)(x)
-    if row.batch_norm:
-      x = keras.layers.BatchNormalization(
-          momentum=self.momentum, epsilon=self.epsilon, synchronized=self.sync,
-          dtype=self.dtype, name=f'{name}_bn')(x)
-    return keras.layers.Activation(
-        row.activation, dtype=self.dtype, name=f'{name}_{row.activation}')(x)
-
-  def cell(self, x, name, row):
-    """[b, h, w, c] -> [b, ceil(h / strides), ceil(w / strides), 4 filters]."""
-    one = _Conv(row.filters, 1, row.strides)
-    pooled = keras.layers.MaxPooling2D(
-        3, 1, 'same', dtype=self.dtype, name=f'{name}_pool')(x)
-    branches = [self.conv(x, f'{name}_1x1', one)]
-    for kernel in (3, 5):
-      prefix = f'{name}_{kernel}x{kernel}'
-      y = self.conv(x, f'{prefix}_conv1', one)
-      branches.append(
-          self.conv(y, f'{prefix}_conv2', _Conv(row.filters, kernel)))
-    branches.append(self.conv(pooled, f'{name}_pool_conv', one))
-    return keras.layers.Concatenate(dtype=self.dtype, name=name)(branches)
-
-  def simple(self, x, name, row):
-    kwargs = {'dtype': self.dtype, 'name': name}
-    match row:
-      case _Pool(size):
-        layer = keras.layers.MaxPooling2D(size, 2, **kwargs)
-      case _Dense(units, activation):
-        layer = keras.layers.Dense(units, activation, **kwargs)
-      case _Flatten():
-        layer = keras.layers.Flatten(**kwargs)
-      case _Average():
-        layer = keras.layers.GlobalAveragePooling2D(**kwargs)
-    return layer(x)
+def _conv(layers, x, name, row):
+  x = keras.layers.Conv2D(row.filters, row.kernel, row.strides, row.padding,
+                          dtype=layers.dtype, name=name)(x)
+  if row.batch_norm:
+    x = layers.norm(x, f'{name}_bn')
+  return keras.layers.Activation(
+      row.activation, dtype=layers.dtype, name=f'{name}_{row.activation}')(x)
 
 
-def _smallest_side(rows):
+def _cell(layers, x, name, row):
+  """[b, h, w, c] -> [b, ceil(h / strides), ceil(w / strides), 4 filters]."""
+  one = _Conv(row.filters, 1, row.strides)
+  pooled = keras.layers.MaxPooling2D(
+      3, 1, 'same', dtype=layers.dtype, name=f'{name}_pool')(x)
+  branches = [_conv(layers, x, f'{name}_1x1', one)]
+  for kernel in (3, 5):
+    prefix = f'{name}_{kernel}x{kernel}'
+    y = _conv(layers, x, f'{prefix}_conv1', one)
+    branches.append(
+        _conv(layers, y, f'{prefix}_conv2', _Conv(row.filters, kernel)))
+  branches.append(_conv(layers, pooled, f'{name}_pool_conv', one))
+  return keras.layers.Concatenate(dtype=layers.dtype, name=name)(branches)
+
+
+def _smallest_side(rows: Sequence[_Row]) -> int:
   """Returns the smallest side of an image that leaves a pixel at the end."""
   side = 1
   for row in reversed(rows):
@@ -229,7 +208,7 @@ def _smallest_side(rows):
 
 
 def _check_image(name, image_shape, smallest):
-  height, width = image_shape[:2]
+  height, width, _ = image_shape
   if min(height, width) < smallest:
     raise UserError(
         f'Images of {height} x {width} pixels are too small for {name}: give '

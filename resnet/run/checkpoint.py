@@ -1,11 +1,12 @@
 """Checkpoints that survive being killed at any moment.
 
-1. A checkpoint holds variables by name and nothing else: the place in the data
-   is the step. 2. It is written beside the training, and exists once its index
-   file does. 3. The newest one that reads without error is restored; one that
-   does not is set aside under another name and the one before it is taken.
-4. The last few and the best few are kept; none is deleted, and no run is done,
-before the next one is on disk.
+1. A checkpoint holds variables by name and nothing else; the step determines
+   the position in the data.
+2. It is written in the background, and exists once its index file does.
+3. The newest checkpoint that can be read is restored. One that cannot be read
+   is renamed, and the one before it is tried.
+4. The newest few and the best few are kept. None is deleted, and no run ends,
+   before the next one is on disk.
 
   checkpoints = Checkpoints(folder, state.paths, keep_last=3)
   step = checkpoints.restore()
@@ -13,6 +14,7 @@ before the next one is on disk.
   checkpoints.wait()
 """
 import atexit
+from collections.abc import Iterable, Mapping
 import contextlib
 import os
 import pathlib
@@ -28,25 +30,33 @@ from configs.process.errors import first_line, UserError
 
 
 class Checkpoints:
-  """The checkpoints of one run in one folder; only the chief saves."""
+  """The checkpoints of one run, in one folder. Only the chief saves."""
 
-  def __init__(self, folder, variables, keep_last=3):
-    """Args: folder, {name: tf.Variable}, and how many of the newest to keep."""
+  def __init__(self, folder: str | os.PathLike,
+               variables: Mapping[str, tf.Variable], keep_last: int = 3):
+    """Reads and writes nothing yet.
+
+    Args:
+      folder: path of an existing folder.
+      variables: what to save and restore, by name.
+      keep_last: how many of the newest checkpoints to keep.
+    """
     self._folder = pathlib.Path(folder)
     self._keep_last = keep_last
-    # Plain variables in a plain dict: with Keras objects in it, writing in the
-    # background fails.
+    # Plain variables in a plain dict: TensorFlow cannot write Keras objects in
+    # the background.
     self._checkpoint = tf.train.Checkpoint(variables=dict(variables))
     self._options = tf.train.CheckpointOptions(enable_async=True)
-    self._best_steps, self._saving = (), None
+    self._best_steps: tuple[int, ...] = ()
+    self._saving: int | None = None  # The step of a save that may still run.
     self._settles_at_exit = False
 
-  def steps(self):
-    """The steps of all complete checkpoints, ascending."""
+  def steps(self) -> list[int]:
+    """Returns the steps of all complete checkpoints, ascending."""
     return steps_in(self._folder)
 
-  def sweep(self):
-    """Deletes what a killed save has left behind, and data without an index."""
+  def sweep(self) -> None:
+    """Deletes what a killed save left behind, and data without an index."""
     for path in self._folder.glob('*_temp'):
       shutil.rmtree(path, ignore_errors=True)
     complete = {f'ckpt-{step}' for step in self.steps()}
@@ -55,32 +65,35 @@ class Checkpoints:
           f'{path.name.partition(".")[0]}.index.corrupt').exists():
         path.unlink()
 
-  def restore(self, step=None, set_aside=True):
+  def restore(self, step: int | None = None,
+              set_aside: bool = True) -> int | None:
     """Restores the newest readable checkpoint, or exactly that of `step`.
 
     Args:
-      step: int, or None for the newest.
+      step: of the checkpoint; None: the newest.
       set_aside: whether to rename checkpoints that cannot be read.
 
     Returns:
       The step restored; None if there is no checkpoint at all.
 
     Raises:
-      UserError: that step's is missing or corrupt, or all of them are corrupt.
+      UserError: the checkpoint of `step` is missing or cannot be read, or no
+        checkpoint can.
     """
     steps = self.steps()
     if step is not None:
       if step not in steps:
         raise UserError(
-            f'There is no checkpoint of step {step} in {self._folder}: choose '
-            f'one of {", ".join(map(str, steps)) or "none"}.')
+            f'There is no checkpoint of step {step} in {self._folder}: '
+            + (f'choose one of {", ".join(map(str, steps))}.' if steps
+               else 'train first.'))
       steps = [step]
     for candidate in reversed(steps):
       reason = self._try_restore(candidate)
       if reason is None:
         return candidate
       command_line.warn(f'checkpoint {self._prefix(candidate)} cannot be read '
-                        f'({reason}) and is left out.')
+                        f'({reason}) and is skipped.')
       if set_aside:
         index = f'{self._prefix(candidate)}.index'
         os.replace(index, f'{index}.corrupt')
@@ -88,53 +101,57 @@ class Checkpoints:
       raise UserError(
           f'No checkpoint in {self._folder} can be read '
           f'({", ".join(f"step {s}" for s in steps) or "all set aside"}): '
-          'bring one back from a copy, or train anew in another --workdir.')
+          'restore one from a backup, or start over in another --workdir.')
     return None
 
-  def save(self, step, best_steps=()):
-    """Starts writing the state as that of `step`; returns within milliseconds.
+  def save(self, step: int, best_steps: Iterable[int] = ()) -> None:
+    """Starts to write a checkpoint; returns within milliseconds.
 
-    Waits for the save before it, and deletes those no longer kept.
+    Waits for the previous save first, and deletes old checkpoints.
 
     Args:
-      step: int, updates done.
-      best_steps: steps whose checkpoints stay whatever their age.
+      step: updates done.
+      best_steps: steps whose checkpoints are kept however old they are.
 
     Raises:
-      UserError: the save before this one failed (a full disk, say).
+      UserError: the previous save failed; the disk may be full.
     """
     self.wait()
     self._best_steps = tuple(best_steps)
     self._saving = step
     self._start_writing(step)
     if not self._settles_at_exit:
-      # Called before what TensorFlow has just registered, which shows stacks.
+      # Runs before what TensorFlow has just registered, which prints stacks.
       atexit.register(self._settle)
       self._settles_at_exit = True
 
-  def wait(self):
-    """Returns once the last save is complete on disk. Raises as `save`."""
+  def wait(self) -> None:
+    """Waits until the last save is complete on disk.
+
+    Raises:
+      UserError: the save failed; the disk may be full.
+    """
     if self._saving is None:
       return
     step, self._saving = self._saving, None
     self._checkpoint.sync()
     damage = self._damage(step)
     if damage:
-      with contextlib.suppress(OSError):  # It may not even be there.
+      with contextlib.suppress(OSError):  # It may not exist.
         os.unlink(f'{self._prefix(step)}.index')
-      self._start_writing(step)  # Raises what went wrong in the background.
+      self._start_writing(step)  # Raises the error of the background thread.
       raise self._failure(step, damage)
     self._flush(step)
     self._delete_old()
 
   def _damage(self, step):
-    """Why a checkpoint cannot be read after writing; None if it can.
+    """Returns why a checkpoint just written cannot be read; None if it can.
 
-    A disk that is full when the index is written, last of all, leaves a part of
-    it, and TensorFlow says so at the next write only. Its data stand before.
+    The index is written last. If the disk is full by then, a part of it is
+    left, and TensorFlow reports that only at the next write.
     """
     if step not in self.steps():
-      return 'it is not there after writing'
+      return 'it is missing after it was written'
     try:
       tf.train.load_checkpoint(self._prefix(step))  # Reads the index.
     except Exception as error:  # As in _try_restore.
@@ -142,8 +159,9 @@ class Checkpoints:
     return None
 
   def _flush(self, step):
-    """Has a checkpoint outlive a power cut. Waits for the disk, which has most
-    of it by the time of the next save.
+    """Fsyncs a checkpoint so that it survives a power cut.
+
+    Waits for the disk, which has written most of it by the next save.
     """
     for path in (*self._folder.glob(f'ckpt-{step}.*'), self._folder):
       file = os.open(path, os.O_RDONLY)
@@ -155,8 +173,9 @@ class Checkpoints:
         os.close(file)
 
   def _settle(self):
-    """Waits for a save whose failure matters no more: TensorFlow, which raises
-    it next, is to show no stack.
+    """Waits for a save whose failure no longer matters.
+
+    Keeps TensorFlow from printing a stack for that failure.
     """
     logging.set_verbosity(logging.FATAL)
     self._checkpoint.sync()
@@ -175,15 +194,15 @@ class Checkpoints:
     kept = ', '.join(map(str, self.steps())) or 'none'
     return UserError(
         f'The checkpoint of step {step} could not be written to '
-        f'{self._folder} ({reason}; complete ones: {kept}): free space or mend '
-        'permissions there and give the same command again.')
+        f'{self._folder} ({reason}; complete ones: {kept}): free some space or '
+        'fix the permissions, then rerun the same command.')
 
   def _try_restore(self, step):
-    """None if restored, else why not."""
+    """Restores a checkpoint; returns None, or why it cannot be read."""
     try:
       self._checkpoint.restore(self._prefix(step)).assert_consumed()
-    except Exception as error:  # IndexError, RuntimeError, OpError, ...: the
-      return first_line(error)  # reader has one for each kind of damage.
+    except Exception as error:  # IndexError, RuntimeError, OpError, ...: each
+      return first_line(error)  # kind of damage raises another one.
     return None
 
   def _delete_old(self):
@@ -191,7 +210,7 @@ class Checkpoints:
     kept = {*steps[-self._keep_last:], *self._best_steps}
     for step in steps:
       if step not in kept:
-        # The index first: what has none does not count as a checkpoint.
+        # The index goes first: without it, the rest is not a checkpoint.
         for path in sorted(self._folder.glob(f'ckpt-{step}.*'),
                            key=lambda p: p.suffix != '.index'):
           path.unlink()
@@ -200,8 +219,8 @@ class Checkpoints:
     return os.fspath(self._folder / f'ckpt-{step}')
 
 
-def steps_in(folder):
-  """The steps of all complete checkpoints in a folder, ascending."""
+def steps_in(folder: str | os.PathLike) -> list[int]:
+  """Returns the steps of all complete checkpoints in a folder, ascending."""
   found = (re.fullmatch(r'ckpt-(\d+)\.index', path.name)
            for path in pathlib.Path(folder).glob('ckpt-*.index'))
   return sorted(int(match[1]) for match in found if match)

@@ -1,12 +1,14 @@
-"""What TensorBoard's tab HParams reads of a run, as summaries of its plugin.
+"""What TensorBoard's HParams tab shows of a run, as summaries of its plugin.
 
-A run is a session. It stands beside the evaluations, whose last values are then
-its metrics, under --logdir of the run as well as of the folder around several.
-Nothing is said of the experiment as a whole: TensorBoard then finds out which
+A run is a session. It is written beside the evaluations, so that their last
+values become its metrics, whether --logdir is the run or a folder of several.
+The experiment as a whole is not described: TensorBoard then finds out which
 settings differ between the runs, and shows these first.
 """
+from collections.abc import Mapping
 import hashlib
 import json
+from typing import Any
 
 from tensorboard.compat.proto import summary_pb2
 from tensorboard.plugins.hparams import (
@@ -17,17 +19,25 @@ from tensorboard.plugins.hparams import (
 )
 
 _SEED = 'seed'
+# Pyright does not see the names that protocol buffers define at run time.
+_PluginData = plugin_data_pb2.HParamsPluginData  # pyright: ignore[reportAttributeAccessIssue]
+_SessionEndInfo = plugin_data_pb2.SessionEndInfo  # pyright: ignore[reportAttributeAccessIssue]
+_STATUS_SUCCESS = api_pb2.STATUS_SUCCESS  # pyright: ignore[reportAttributeAccessIssue]
+_Summary = summary_pb2.Summary  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def start(settings, secs):
-  """The summary that a run begins with.
+def start(settings: Mapping[str, Any], secs: float):
+  """Returns the summary to write when a run starts.
 
-  Runs that differ in their seed alone are a session group, one line of the tab,
+  Runs that differ only in their seed form a session group: one line of the tab,
   with the means of their metrics.
 
   Args:
     settings: {name: bool, number, str or tuple of numbers}.
-    secs: Unix time, seconds.
+    secs: Unix time in seconds.
+
+  Returns:
+    A summary_pb2.Summary.
   """
   values = {
       name: ','.join(map(str, value)) if isinstance(value, tuple) else value
@@ -37,17 +47,20 @@ def start(settings, secs):
   return summary_v2.hparams_pb(values, trial_id=group, start_time_secs=secs)
 
 
-def success(secs):
-  """The summary that a run ends with which has come to its last step.
+def success(secs: float):
+  """Returns the summary to write when a run has done its last step.
 
-  One that was stopped writes none: TensorBoard keeps the first that it sees.
+  A run that was stopped must not write one: TensorBoard keeps the first that it
+  sees.
 
   Args:
-    secs: Unix time, seconds.
+    secs: Unix time in seconds.
+
+  Returns:
+    A summary_pb2.Summary.
   """
-  content = plugin_data_pb2.HParamsPluginData(
-      session_end_info=plugin_data_pb2.SessionEndInfo(
-          status=api_pb2.STATUS_SUCCESS, end_time_secs=secs))
-  return summary_pb2.Summary(value=[summary_pb2.Summary.Value(
+  content = _PluginData(session_end_info=_SessionEndInfo(
+      status=_STATUS_SUCCESS, end_time_secs=secs))
+  return _Summary(value=[_Summary.Value(
       tag=metadata.SESSION_END_INFO_TAG, tensor=metadata.NULL_TENSOR,
       metadata=metadata.create_summary_metadata(content))])

@@ -1,77 +1,96 @@
-"""What a run says in words: at its start, after evaluations, at its end."""
+"""The texts of a run: at its start, after evaluations and at its end."""
+from collections.abc import Mapping, Sequence
 import json
+import os
+from typing import Any
 
 from configs import schema
 from resnet.distribution.group import Group
 from resnet.run import progress, summaries
+from resnet.run.stopwatch import Stopwatch
 
 _WAITS, _WAIT_FRACTION = 3, 0.1  # Log points, and share of their time.
 
 
-def replicas(group: Group) -> dict:
+def replicas(group: Group) -> dict[str, Any]:
   """Returns what trains: {'workers': int, 'devices': [str] of each}."""
   return {'workers': group.count,
           'devices': [device.rpartition('/device:')[2]
                       for device in group.strategy.extended.worker_devices]}
 
 
-def start_text(config, replicas, step, total_steps, path):
-  """One line: what is trained on what, and from where."""
+def start_text(config: schema.Config, replicas: Mapping[str, Any], step: int,
+               total_steps: int, path: str | os.PathLike) -> str:
+  """Returns one line: what is trained on what, and from which step.
+
+  Args:
+    config: what is trained.
+    replicas: what it is trained on, see `replicas`.
+    step: updates done.
+    total_steps: updates of the run.
+    path: of the run folder.
+  """
   count = replicas['workers'] * len(replicas['devices'])
   model = config.model.name
   if model == 'resnet':
     model = f'ResNet-{config.model.depth} {config.model.version}'
   start = f'resuming at step {step} of' if step else 'training for'
   return (f'{model} on {config.data.name}, {count} x '
-          f'{config.global_batch // count} images a step '
+          f'{config.global_batch // count} images per step '
           f'({_replicas_text(replicas)}); '
           f'{start} {total_steps} steps in {path}')
 
 
-def moved_text(before, now):
-  """One line: on what else the run was before."""
-  before = f', after {_replicas_text(before)}' if before else ''
-  return (f'going on with {_replicas_text(now)}{before}: the same batches and '
-          'evaluations, sums rounded in another order')
+def moved_text(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
+  """Returns one line for a run that is resumed on other devices.
+
+  Args:
+    before: what the run was last trained on, see `replicas`; None: unknown.
+    now: what it is trained on now.
+  """
+  before_text = f' (before: {_replicas_text(before)})' if before else ''
+  return (f'continuing on {_replicas_text(now)}{before_text}: batches and '
+          'evaluations stay the same, but sums are rounded in another order')
 
 
-def values_text(values):
-  """An evaluation in a line."""
+def values_text(values: Mapping[str, float]) -> str:
+  """Returns the result of an evaluation, see evaluator.Evaluate, as one line.
+  """
   top5 = (f', top-5 {values["top5_accuracy"]:.4f}'
           if 'top5_accuracy' in values else '')
-  skipped = (f', {values["skipped_images"]} skipped as bad'
+  skipped = (f', {values["skipped_images"]} bad images skipped'
              if 'skipped_images' in values else '')
   return (f'accuracy {values["accuracy"]:.4f}{top5}, loss '
           f'{values["loss"]:.4f}, {values["examples"]} examples counted'
           f'{skipped}')
 
 
-def input_wait_text(records):
-  """A warning once the input has held up the devices for some log points.
+def input_wait_text(records: Sequence[Mapping[str, Any]]) -> str | None:
+  """Returns a warning if the devices have waited for input repeatedly.
 
   Args:
     records: of the training split, oldest first; see summaries.
 
   Returns:
-    str, or None while there is nothing to say.
+    The warning; None if the last log points are fine.
   """
   waits = [r.get('input_wait_fraction', 0.0) for r in records[-_WAITS:]]
   if len(waits) < _WAITS or min(waits) <= _WAIT_FRACTION:
     return None
   return (
-      f'warning: at least {min(waits):.0%} of the time at each of the last '
-      f'{_WAITS} log points went to waiting for input: the host prepares '
-      'images more slowly than the devices train on them; `python -m '
-      'pipelines.benchmark`, with the same --config and --data_dir, tells what '
-      'each stage costs and how many cores it takes.')
+      f'warning: at each of the last {_WAITS} log points, at least '
+      f'{min(waits):.0%} of the time was spent waiting for input: the host '
+      'prepares images more slowly than the devices train on them; run '
+      '`python -m pipelines.benchmark` with the same --config and --data_dir '
+      'to see what each stage costs and how many cores it needs.')
 
 
-def summary(written, watch):
-  """The figures of a finished run, a dict for run.json.
+def summary(written: summaries.Summaries, watch: Stopwatch) -> dict[str, Any]:
+  """Returns the figures of a finished run, for run.json.
 
   Args:
-    written: summaries.Summaries with at least one evaluation.
-    watch: stopwatch.Stopwatch of this process.
+    written: what the run wrote, at least one evaluation among it.
+    watch: the time of this process.
   """
   evals = written.of('eval')
   best, last = summaries.best(evals, 1)[0], evals[-1]
@@ -84,14 +103,19 @@ def summary(written, watch):
           'seconds': watch.total(), 'time_shares': watch.shares()}
 
 
-def finished_text(figures, path):
-  """What is said where nothing is left to train."""
-  return ('This run is finished: nothing to do.\n'
+def finished_text(figures: Mapping[str, Any], path: str | os.PathLike) -> str:
+  """Returns what to print if there is nothing left to train."""
+  return ('This run is finished; there is nothing left to train.\n'
           f'{summary_text(figures, path)}')
 
 
-def summary_text(figures, path):
-  """The last lines of a finished run."""
+def summary_text(figures: Mapping[str, Any], path: str | os.PathLike) -> str:
+  """Returns the last lines of a finished run.
+
+  Args:
+    figures: see `summary`.
+    path: of the run folder.
+  """
   shares = figures['time_shares']
   speed = figures['images_per_second']
   return '\n'.join([
@@ -106,23 +130,28 @@ def summary_text(figures, path):
       f'{shares["checkpoints"]:.0%} checkpoints, '
       f'{shares["start_up"]:.0%} start-up',
       f'run folder  {path}',
-      f'look at it  tensorboard --logdir {path}'])
+      f'view with   tensorboard --logdir {path}'])
 
 
-def stop_text(step, path):
-  """The last line of a run that was asked to stop."""
+def stop_text(step: int, path: str | os.PathLike) -> str:
+  """Returns the last line of a run that was asked to stop.
+
+  Args:
+    step: updates done.
+    path: of the run folder.
+  """
   if not step:
-    return 'Stopped before the first step: the same command starts anew.'
-  return (f'Stopped at step {step}, saved in {path}: the same command goes on '
-          'from there.')
+    return 'Stopped before the first step. Rerun the same command to start.'
+  return (f'Stopped at step {step}, saved in {path}. Rerun the same command to '
+          'continue from there.')
+
+
+def config_text(config: schema.Config) -> str:
+  """Returns the config as a Markdown code block."""
+  return f'```\n{json.dumps(schema.to_dict(config), indent=2)}\n```'
 
 
 def _replicas_text(replicas):
   names = ', '.join(replicas['devices'])
   several = replicas['workers'] > 1
   return names + f' of each of {replicas["workers"]} workers' * several
-
-
-def config_text(config):
-  """The config as a Markdown code block."""
-  return f'```\n{json.dumps(schema.to_dict(config), indent=2)}\n```'

@@ -1,9 +1,14 @@
-"""The folder of a run: what it was asked to do, and one process at a time.
+"""The folder of a run: what it says of the run, and one writer at a time.
 
-workdir/{config.json, run.json, checkpoints/, train/, eval/, metrics.jsonl};
+workdir/{config.json, run.json, checkpoints/, train/, eval/, metrics.jsonl}.
 TensorBoard reads workdir.
+
+  folder = open_for_training(workdir, config)
+  folder.describe(config, replicas)
 """
+from collections.abc import Mapping
 import fcntl
+import fnmatch
 import hashlib
 import json
 import os
@@ -12,7 +17,7 @@ import platform
 import secrets
 import sys
 import time
-from typing import NamedTuple
+from typing import Any, IO, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -32,58 +37,60 @@ _SEEN_WITHIN_SECS = 10.0  # Network file systems show new files late.
 class RunFolder(NamedTuple):
   """An open run folder, locked until `lock` is closed or the process ends."""
   path: pathlib.Path
-  lock: object
+  lock: IO[str] | None  # None: for reading.
 
   @property
-  def checkpoints(self):
+  def checkpoints(self) -> pathlib.Path:
+    """The folder of the checkpoints."""
     return self.path / CHECKPOINTS
 
   @property
-  def finished(self):
-    """The summary of a finished run, a dict; None while it is not finished."""
-    path = self.path / 'run.json'
-    return read_json(path).get('summary') if path.exists() else None
+  def finished(self) -> dict[str, Any] | None:
+    """The summary of the run; None if it is not finished."""
+    return self._run_json().get('summary')
 
   @property
-  def replicas(self):
-    """What the run was last on, as by `describe`; None if it is new."""
-    path = self.path / 'run.json'
-    return read_json(path).get('replicas') if path.exists() else None
+  def replicas(self) -> dict[str, Any] | None:
+    """What the run was last trained on, see `describe`; None if it is new."""
+    return self._run_json().get('replicas')
 
-  def describe(self, config, replicas):
-    """Writes what this run is: before its first step, and at each restart.
+  def describe(self, config: schema.Config,
+               replicas: Mapping[str, Any] | None) -> None:
+    """Writes what this run is. Called before its first step, on each start.
 
     Args:
-      config: the run's schema.Config.
-      replicas: dict, what it is trained on; see report.replicas.
+      config: what is trained.
+      replicas: what it is trained on; see report.replicas.
     """
     write_json(self.path / 'config.json', schema.to_dict(config))
     write_json(self.path / 'run.json', {
         'command': sys.argv, 'host': platform.node(), 'replicas': replicas,
         'versions': versions()})
 
-  def finish(self, summary):
-    """Marks the run as finished and keeps its summary in run.json."""
+  def finish(self, summary: Mapping[str, Any]) -> None:
+    """Marks the run as finished and stores its summary in run.json."""
     path = self.path / 'run.json'
     write_json(path, {**read_json(path), 'summary': summary})
 
+  def _run_json(self):
+    path = self.path / 'run.json'
+    return read_json(path) if path.exists() else {}
 
-def open_for_training(workdir, config, chief=True):
+
+def open_for_training(workdir: str | os.PathLike, config: schema.Config,
+                      chief: bool = True) -> RunFolder:
   """Makes or reopens the folder of a run and locks it for this process.
 
-  Only the chief does; to other workers the folder is for reading.
+  Only the chief does so; the other workers read the folder.
 
   Args:
-    workdir: path; made if it does not exist.
-    config: the run's schema.Config.
+    workdir: path; created if it does not exist.
+    config: what is trained.
     chief: whether this process is the one that writes.
 
-  Returns:
-    RunFolder.
-
   Raises:
-    UserError: the folder cannot be written, holds something else, belongs to
-      another configuration, or another process is training in it.
+    UserError: the folder cannot be written, holds something else, holds a run
+      with a different configuration, or another process is training in it.
   """
   path = pathlib.Path(workdir).expanduser()
   if not chief:
@@ -96,12 +103,20 @@ def open_for_training(workdir, config, chief=True):
   except OSError as error:
     raise UserError(
         f'--workdir={workdir} cannot be written ({error.strerror}): give a '
-        'folder you may write to.') from error
+        'folder that you may write to.') from error
   return RunFolder(path, lock)
 
 
-def finished(workdir, config):
-  """The summary of a finished run of this Config in workdir; None without."""
+def finished(workdir: str | os.PathLike,
+             config: schema.Config) -> dict[str, Any] | None:
+  """Returns the summary of the run in workdir if it is finished.
+
+  Returns:
+    The summary; None if there is no finished run, or one of another config.
+
+  Raises:
+    UserError: a file in the folder is damaged.
+  """
   folder = RunFolder(pathlib.Path(workdir).expanduser(), None)
   if (not (folder.path / 'config.json').is_file()
       or schema.differences(read_config(workdir), config)):
@@ -109,14 +124,17 @@ def finished(workdir, config):
   return folder.finished
 
 
-def check_usable(workdir, config):
-  """Raises UserError if a run could not be started, or go on, in a folder.
+def check_usable(workdir: str | os.PathLike, config: schema.Config) -> None:
+  """Checks that a run could be started or continued in a folder.
 
-  Writes nothing, and so does not find out whether it could.
+  Writes nothing, so it does not check whether the folder can be written.
 
   Args:
     workdir: path; need not exist.
-    config: the run's schema.Config.
+    config: what is to be trained.
+
+  Raises:
+    UserError: the run could not be started or continued.
   """
   path = pathlib.Path(workdir).expanduser()
   try:
@@ -125,14 +143,14 @@ def check_usable(workdir, config):
   except OSError as error:
     raise UserError(
         f'--workdir={workdir} cannot be read ({error.strerror}): give a folder '
-        'you may read and write.') from error
+        'that you may read and write.') from error
 
 
 def check_shared(folder: RunFolder, group: Group) -> None:
   """Checks that all workers see the same folder. All of them must call it.
 
   Raises:
-    Disagreement: some workers do not.
+    Disagreement: some workers do not; names them.
   """
   if group.is_alone:
     return
@@ -149,13 +167,17 @@ def check_shared(folder: RunFolder, group: Group) -> None:
     mark.unlink()
   if blind:
     raise Disagreement(
-        f'--workdir={folder.path} of worker 0 is not what worker '
-        f'{", ".join(map(str, blind))} finds under that name: give a folder '
-        'that all workers share.')
+        f'--workdir={folder.path} is not the same folder on worker '
+        f'{", ".join(map(str, blind))} as on worker 0: give a folder that all '
+        'workers share.')
 
 
-def identity(config):
-  """What must be the same in all processes of a run: {what: [bytes]}."""
+def identity(config: schema.Config) -> dict[str, list[bytes]]:
+  """Returns what must be the same in all processes of a run.
+
+  Returns:
+    {what: [content]}, as Group.check_same takes it.
+  """
   return {
       'config fields': [json.dumps(schema.to_dict(config)).encode()],
       'versions of Python, TensorFlow or Keras': [
@@ -163,42 +185,50 @@ def identity(config):
       'source files': [code_digest().encode()]}
 
 
-def read_config(workdir):
-  """The Config of the run in `workdir`; UserError if there is no run."""
+def read_config(workdir: str | os.PathLike) -> schema.Config:
+  """Reads the config of the run in `workdir`.
+
+  Raises:
+    UserError: there is no run, or its config cannot be read.
+  """
   path = pathlib.Path(workdir).expanduser() / 'config.json'
   if not path.is_file():
     raise UserError(
-        f'--workdir={workdir} is not the folder of a run (there is no '
-        f'{path}): give the folder that `python -m resnet.train` wrote.')
+        f'--workdir={workdir} is not a run folder (there is no {path}): give '
+        'the folder that `python -m resnet.train` wrote.')
   return schema.from_dict(read_json(path))
 
 
-def read_json(path):
-  """A dict; UserError if the file is not one."""
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+  """Reads a JSON object.
+
+  Raises:
+    UserError: the file holds anything else.
+  """
   try:
     values = json.loads(path.read_text())
     if not isinstance(values, dict):
-      raise ValueError('it holds no fields')
+      raise ValueError('it is not a JSON object')
   except ValueError as error:
     raise UserError(
-        f'{path} is damaged ({error}): bring it back from a copy, or train '
-        'anew in another --workdir.') from error
+        f'{path} is damaged ({error}): restore it from a backup, or start over '
+        'in another --workdir.') from error
   return values
 
 
-def write_json(path, values):
-  """Replaces a file at once: a reader or a kill never meets half of it."""
+def write_json(path: str | os.PathLike, values: Mapping[str, Any]) -> None:
+  """Replaces a file atomically with a JSON object."""
   atomic_file.write(path, json.dumps(values, indent=2) + '\n')
 
 
-def versions():
-  """{'python', 'tensorflow', 'keras'}: what runs here."""
+def versions() -> dict[str, str]:
+  """Returns the versions in use: {'python', 'tensorflow', 'keras'}."""
   return {'python': platform.python_version(), 'tensorflow': tf.__version__,
           'keras': keras.__version__}
 
 
-def code_digest():
-  """Hex digits that tell this code, as it trains, from any other."""
+def code_digest() -> str:
+  """Returns a digest of all source files that can change what is trained."""
   root = pathlib.Path(__file__).parents[2]
   code = hashlib.sha256()
   for package in ('configs', 'launch/cluster', 'pipelines', 'resnet'):
@@ -209,6 +239,7 @@ def code_digest():
 
 
 def _reads(path, number):
+  """Returns whether a file holds a number."""
   try:
     return path.read_text() == str(number)
   except OSError:
@@ -216,25 +247,32 @@ def _reads(path, number):
 
 
 def _check_ours(path, workdir):
+  """Raises UserError if a path is neither a run folder nor free for one."""
   foreign = path.exists() and (
       not path.is_dir() or (any(path.iterdir())
                             and not (path / 'config.json').exists()
                             and not _only_ours(path)))
   if foreign:
     raise UserError(
-        f'--workdir={workdir} exists and is not the folder of a run (it has '
-        'no config.json): give a new or empty folder, or that of a run.')
+        f'--workdir={workdir} exists and is not a run folder (it has no '
+        'config.json): give a run folder, or a new or empty one.')
 
 
 def _only_ours(path):
-  """True for what a run killed before its config.json was written has made."""
-  ours = (CHECKPOINTS, '.lock', 'config.json.partial', _SHARED_MARK,
-          heartbeats.FOLDER)
-  return all(entry.name in ours or entry.name.startswith(contract.DOCTOR_MARK)
-             for entry in path.iterdir())
+  """Returns whether a folder holds only what comes before a config.json.
+
+  A run that is killed early leaves such a folder.
+  """
+  names = (CHECKPOINTS, '.lock', _SHARED_MARK, heartbeats.FOLDER)
+  patterns = ('config.json*.partial', f'{contract.DOCTOR_MARK}*')
+  return all(
+      entry.name in names
+      or any(fnmatch.fnmatch(entry.name, pattern) for pattern in patterns)
+      for entry in path.iterdir())
 
 
 def _lock(path, workdir):
+  """Locks a run folder for this process; returns the open lock file."""
   lock = (path / '.lock').open('a+')
   try:
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -250,11 +288,12 @@ def _lock(path, workdir):
 
 
 def _check_same(path, workdir, config):
+  """Raises UserError if a folder holds a run with a different config."""
   if not (path / 'config.json').exists():
     return
   differences = schema.differences(read_config(path), config)
   if differences:
     raise UserError(
-        f'--workdir={workdir} holds a run of another configuration '
-        f'({"; ".join(differences)}): give those fields their old values to go '
-        'on, or another --workdir.')
+        f'--workdir={workdir} holds a run with a different configuration '
+        f'({"; ".join(differences)}): give these fields their old values to '
+        'continue it, or give another --workdir.')

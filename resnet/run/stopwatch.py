@@ -1,32 +1,50 @@
-"""Where the time of a run goes."""
+"""Measures where the time of a run goes."""
+from collections.abc import Callable, Iterator
 import contextlib
 import time
 
 
 class Stopwatch:
-  """Seconds by activity; what belongs to none is training."""
+  """Seconds by activity; time that belongs to no activity is training.
 
-  def __init__(self, clock=time.monotonic):
-    """Args: clock -> seconds."""
+  `input_wait` is a part of training; the other activities are not.
+  """
+
+  def __init__(self, clock: Callable[[], float] = time.monotonic):
+    """Starts the watch.
+
+    Args:
+      clock: returns the time in seconds.
+    """
     self._clock, self._start, self._lap = clock, clock(), clock()
     self.seconds = {'start_up': 0.0, 'evaluation': 0.0, 'checkpoints': 0.0,
                     'input_wait': 0.0}
     self._at_lap = dict(self.seconds)
 
   @contextlib.contextmanager
-  def activity(self, name):
-    """Counts the time inside as that of `name`."""
+  def activity(self, name: str) -> Iterator[None]:
+    """Counts the time in the block as that of an activity."""
     before = self._clock()
     try:
       yield
     finally:
       self.add(name, self._clock() - before)
 
-  def add(self, name, seconds):
+  def add(self, name: str, seconds: float) -> None:
+    """Adds seconds to an activity.
+
+    Raises:
+      KeyError: there is no such activity.
+    """
     self.seconds[name] += seconds
 
-  def lap(self):
-    """(seconds of training since the last lap, seconds of it in input wait)."""
+  def lap(self) -> tuple[float, float]:
+    """Ends a lap.
+
+    Returns:
+      (seconds of training since the last lap, how many of them were spent
+      waiting for input).
+    """
     now, spent = self._clock(), {
         name: self.seconds[name] - self._at_lap[name] for name in self.seconds}
     waited = spent.pop('input_wait')
@@ -34,12 +52,16 @@ class Stopwatch:
     self._lap, self._at_lap = now, dict(self.seconds)
     return training, waited
 
-  def total(self):
-    """Seconds since the watch was made."""
+  def total(self) -> float:
+    """Returns the seconds since the watch was started."""
     return self._clock() - self._start
 
-  def shares(self):
-    """Share of all time so far by activity, and the rest as 'training'."""
+  def shares(self) -> dict[str, float]:
+    """Returns the share of each activity in all time so far.
+
+    'training' is all that the other activities leave; 'input_wait' is a part of
+    it.
+    """
     total = max(self.total(), 1e-9)
     shares = {name: s / total for name, s in self.seconds.items()}
     shares['training'] = 1 - sum(

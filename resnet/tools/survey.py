@@ -1,39 +1,44 @@
-"""What this machine would train with, as one line of JSON, in seconds.
+"""Prints what this machine would train with, as one line of JSON, in seconds.
 
   python -m resnet.tools.survey --config=cifar10_resnet20 --workdir=RUN
 
-Takes the flags of `python -m resnet.train`, joins no other worker, writes
-nothing, and takes of GPUs no more memory than to see that they work. Used by
-`python -m launch.doctor`, which knows no TensorFlow.
+Takes the flags of `python -m resnet.train`. Joins no other worker, writes
+nothing, and uses only as much GPU memory as it takes to see that the GPUs work.
+Used by `python -m launch.doctor`, which does not import TensorFlow.
 
 Fields: strategy, flags {name: text}, config {field: text}, global_batch,
 workdir, versions {package: text}, code (a digest), devices [kind of each], data
 {name, train, eval, digest}, and problems [sentence]; devices and data are null
 if a problem says why.
 """
+from collections.abc import Callable
 import json
 import os
+from typing import Any, TypeVar
 
 from absl import flags
-import tensorflow as tf
 
 from configs import schema
-from configs.process import command_line
+from configs.process import command_line, tensorflow_process
 from configs.process.errors import UserError
 from launch.cluster import contract
-from pipelines import reading_flags, sources
+from pipelines import reading_flags
 from resnet.execution import execution_flags, training_flags
-from resnet.run import run_folder
 
-# Those that all workers must agree on, besides the config.
+# Flags that, like the config, must be the same on all workers.
 _SHARED_FLAGS = ('virtual_devices', 'jit', 'deterministic', 'collectives',
                  'pack_mib')
+
+_Answer = TypeVar('_Answer')
 
 parse = training_flags.parse
 
 
-def main(parsed):
+def main(parsed: tuple[schema.Config, str, list[str]]) -> int:
   """Prints the line; returns the exit code."""
+  with tensorflow_process.starting():
+    from resnet.run import run_folder
+
   config, recipe, others = parsed
   command_line.refuse(others)
   os.environ.setdefault('TF_FORCE_GPU_ALLOW_GROWTH', 'true')
@@ -53,8 +58,9 @@ def main(parsed):
   return command_line.DONE
 
 
-def _ask(problems, question):
-  """The answer; None, and a problem more, if it raises UserError."""
+def _ask(problems: list[str],
+         question: Callable[[], _Answer]) -> _Answer | None:
+  """Returns the answer; None, after adding a problem, if it is a UserError."""
   try:
     return question()
   except UserError as error:
@@ -62,8 +68,10 @@ def _ask(problems, question):
     return None
 
 
-def _devices():
-  """The kind of the device of each replica of this process."""
+def _devices() -> list[str]:
+  """Returns the kind of device of each replica of this process."""
+  import tensorflow as tf
+
   values = flags.FLAGS
   gpus = [tf.config.experimental.get_device_details(gpu).get(
       'device_name', 'GPU') for gpu in tf.config.list_physical_devices('GPU')]
@@ -75,9 +83,11 @@ def _devices():
   return [gpus[int(index)] if kind == 'GPU' else kind for kind, index in kinds]
 
 
-def _data(config):
-  """Name, size and content of the data set."""
-  # Not decoded: a look at the first pictures, and all lengths, will do.
+def _data(config: schema.Config) -> dict[str, Any]:
+  """Returns name, sizes and digest of the data set."""
+  from pipelines import sources
+
+  # Nothing is decoded: the first images and the lengths of all are enough.
   reading = reading_flags.get()._replace(memory_gib=0)
   train, evaluation = (
       sources.load(config.data.name, split, reading, config.data.image_size)
@@ -87,8 +97,8 @@ def _data(config):
           'digest': sources.digest(train) + sources.digest(evaluation)}
 
 
-def run():
-  """What the installed command calls."""
+def run() -> None:
+  """Runs the survey as a program."""
   command_line.run(main, parse)
 
 

@@ -1,4 +1,4 @@
-"""Freed blocks come back without a visit to the kernel."""
+"""Freed memory is reused without going through the kernel."""
 import pathlib
 import platform
 import subprocess
@@ -10,7 +10,7 @@ _PAGES_OF_SECOND_BLOCK = """
 import resource, sys
 import numpy as np
 if sys.argv[1] == 'kept':
-  from configs import host_memory
+  from configs.process import host_memory
   host_memory.keep_freed()
 block = np.empty(24 * 2**20, np.uint8)
 block.fill(1)
@@ -34,9 +34,9 @@ _HUGE_PAGES = pathlib.Path('/sys/kernel/mm/transparent_hugepage/enabled')
 
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='needs glibc')
 @pytest.mark.skipif(_HUGE_PAGES.exists() and '[always]' in
-                    _HUGE_PAGES.read_text(), reason='pages are not of 4 KiB')
+                    _HUGE_PAGES.read_text(), reason='pages are larger')
 def test_a_freed_block_is_used_again():
-  # 24 MiB are 6,144 pages of 4 KiB, which fault if the kernel had them back,
-  # but for a few at the block's ends.
+  # 24 MiB are 6,144 pages of 4 KiB. They all fault, except for a few at the
+  # block's ends, if the block was returned to the kernel.
   assert _page_faults('default') > 6000
   assert _page_faults('kept') < 100

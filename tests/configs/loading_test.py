@@ -1,4 +1,4 @@
-"""Recipes say what their papers say; wrong command lines get one sentence."""
+"""Recipes match their papers; a wrong command line gets one exact sentence."""
 import ast
 import dataclasses
 import pathlib
@@ -79,7 +79,7 @@ def _get(config, path):
 
 
 def _parse(*words):
-  """parse() beside flags such as the binaries have."""
+  """Parses a command line with some of the flags that programs have."""
   values = flags.FlagValues()
   for name in ('workdir', 'strategy', 'data_dir'):
     flags.DEFINE_string(name, None, '', flag_values=values)
@@ -94,7 +94,7 @@ def _refusal(*words):
   return str(error.value)
 
 
-def test_names():
+def test_names_are_those_of_all_recipes_and_of_nothing_else():
   assert loading.names() == sorted(_FACTS)
   assert loading.DEFAULT == 'digits_resnet8'
 
@@ -149,7 +149,7 @@ def test_no_flags_mean_the_default_recipe():
     ['--config=mnist_resnet18', 'x', '--workdir', '/a',
      '--config=cifar10_resnet20'],
 ])
-def test_config_flag_may_stand_anywhere_and_the_last_counts(words):
+def test_config_flag_may_be_anywhere_and_the_last_counts(words):
   config, name, others, values = _parse(*words)
   assert config == loading.load('cifar10_resnet20')
   assert (name, others, values.workdir) == ('cifar10_resnet20', ['x'], '/a')
@@ -242,20 +242,20 @@ def test_recipe_file_that_fails(tmp_path, text, reason):
   path = tmp_path / 'mine.py'
   path.write_text(text)
   assert _refusal(f'--config={path}') == (
-      f'--config={path} cannot be read ({reason}): mend the file; it needs a '
-      'get_config() that returns a configs.schema.Config.')
+      f'--config={path} cannot be loaded ({reason}): fix the file, which must '
+      'define a get_config() that returns a configs.schema.Config.')
 
 
 def test_recipe_file_that_is_not_python(tmp_path):
   path = tmp_path / 'mine.py'
   path.write_text('def get_config(:')
   assert _refusal(f'--config={path}').startswith(
-      f'--config={path} cannot be read (SyntaxError: ')
+      f'--config={path} cannot be loaded (SyntaxError: ')
 
 
 def test_recipe_file_with_a_sentence_of_its_own(tmp_path):
   path = tmp_path / 'mine.py'
-  path.write_text('from configs.errors import UserError\n'
+  path.write_text('from configs.process.errors import UserError\n'
                   'raise UserError("Set FOO first.")')
   assert _refusal(f'--config={path}') == 'Set FOO first.'
 
@@ -270,14 +270,14 @@ def test_recipe_file_that_returns_something_else(tmp_path):
 
 @pytest.mark.parametrize('word, sentence', [
     # No such field.
-    ('--config.augment.flop=1', 'config.augment.flop does not exist: did you '
-     f'mean config.augment.flip; the fields are {_AUGMENT_FIELDS}.'),
-    ('--noconfig.augment.flop', 'config.augment.flop does not exist: did you '
-     f'mean config.augment.flip; the fields are {_AUGMENT_FIELDS}.'),
-    ('--config.depth=56', 'config.depth does not exist: did you mean '
-     f'config.model.depth; the fields are {_TOP_FIELDS}.'),
-    ('--config.noseed', 'config.noseed does not exist: did you mean '
-     f'config.seed; the fields are {_TOP_FIELDS}.'),
+    ('--config.augment.flop=1', 'config.augment.flop does not exist (did you '
+     f'mean config.augment.flip?): the fields are {_AUGMENT_FIELDS}.'),
+    ('--noconfig.augment.flop', 'config.augment.flop does not exist (did you '
+     f'mean config.augment.flip?): the fields are {_AUGMENT_FIELDS}.'),
+    ('--config.depth=56', 'config.depth does not exist (did you mean '
+     f'config.model.depth?): the fields are {_TOP_FIELDS}.'),
+    ('--config.noseed', 'config.noseed does not exist (did you mean '
+     f'config.seed?): the fields are {_TOP_FIELDS}.'),
     ('--config.__class__=1', 'config.__class__ does not exist: the fields are '
      f'{_TOP_FIELDS}.'),
     # A group.
@@ -300,14 +300,13 @@ def test_recipe_file_that_returns_something_else(tmp_path):
     ('--config.optimizer.name=rmsprop', "config.optimizer.name='rmsprop' is "
      'unknown: choose one of sgd, adam.'),
     ('--config.train_steps=10', 'config.train_epochs=30 and '
-     'config.train_steps=10 must be one positive, one 0: set the other to 0.'),
-    # Flags that are no fields.
-    ('--zzz=1', "Unknown command line flag 'zzz'; see --helpfull for all "
-     'flags.'),
-    ('--workdri=1', "Unknown command line flag 'workdri'. Did you mean: "
-     'workdir ?; see --helpfull for all flags.'),
-    ('--keep_last=all', 'flag --keep_last=all: invalid literal for int() with '
-     "base 10: 'all'; see --helpfull for all flags."),
+     'config.train_steps=10 do not define the length of the run: set one of '
+     'them to a positive value and the other to 0.'),
+    # Flags that are not fields.
+    ('--zzz=1', '--zzz is unknown: --help lists the flags.'),
+    ('--workdri=1', '--workdri is unknown (did you mean --workdir?): --help '
+     'lists the flags.'),
+    ('--keep_last=all', '--keep_last=all is not allowed: give an integer.'),
 ])
 def test_wrong_command_line(word, sentence):
   assert _refusal(word) == sentence
@@ -315,5 +314,5 @@ def test_wrong_command_line(word, sentence):
 
 def test_field_of_a_field():
   assert _refusal('--config.model.name.upper=1').startswith(
-      'config.model.name.upper does not exist: did you mean '
-      'config.model.name; ')
+      'config.model.name.upper does not exist (did you mean '
+      'config.model.name?): ')

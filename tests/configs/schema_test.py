@@ -1,4 +1,4 @@
-"""The schema refuses what is not meant, each time in one exact sentence."""
+"""The schema refuses wrong values, each time in one exact sentence."""
 import dataclasses
 import json
 
@@ -21,18 +21,23 @@ _ALLOWED = {
     'schedule.name': ['constant', 'step', 'cosine', 'polynomial'],
     'precision': ['float32', 'bfloat16', 'float16'],
 }
-_MINIMUM_0 = [
-    'model.batch_norm_momentum', 'model.batch_norm_epsilon',
-    'augment.crop_padding', 'augment.smallest_crop', 'augment.magnitude',
-    'augment.brightness', 'augment.contrast', 'augment.saturation',
-    'augment.cutout', 'augment.erasing', 'augment.mixup', 'augment.cutmix',
-    'data.image_size', 'optimizer.momentum', 'optimizer.beta_1',
-    'optimizer.beta_2', 'optimizer.epsilon', 'optimizer.weight_decay',
-    'schedule.peak', 'schedule.end', 'schedule.warmup_epochs',
-    'schedule.drop_factor', 'schedule.power', 'label_smoothing', 'train_epochs',
-    'train_steps', 'seed']
-_MINIMUM_1 = ['model.depth', 'model.width', 'global_batch', 'eval_batch',
-              'augment.layers', 'augment.repeats']
+_LIMITS = {  # What is said of fields that may not be negative.
+    'of at least 0': [
+        'model.batch_norm_epsilon', 'augment.crop_padding',
+        'augment.brightness', 'augment.contrast', 'augment.saturation',
+        'augment.cutout', 'augment.mixup', 'augment.cutmix', 'data.image_size',
+        'optimizer.epsilon', 'optimizer.weight_decay', 'schedule.peak',
+        'schedule.end', 'schedule.warmup_epochs', 'schedule.drop_factor',
+        'schedule.power', 'train_epochs', 'train_steps', 'seed'],
+    'of at least 1': [
+        'model.depth', 'model.width', 'global_batch', 'eval_batch',
+        'augment.layers', 'augment.repeats'],
+    'of at least 0 and less than 1': [
+        'label_smoothing', 'optimizer.momentum', 'optimizer.beta_1',
+        'optimizer.beta_2', 'model.batch_norm_momentum'],
+    'from 0 to 1': ['augment.smallest_crop', 'augment.erasing'],
+    'from 0 to 10': ['augment.magnitude'],
+}
 
 
 def _config(**changes):
@@ -79,8 +84,8 @@ def test_every_field_is_type_checked(path):
     ('augment.flip', 1, '1', 'true or false'),
     ('augment.flip', 'true', "'true'", 'true or false'),
     ('schedule.drops_at', [0.5], '[0.5]',
-     'a tuple of floats such as 0.5,0.75'),
-    ('schedule.drops_at', 0.5, '0.5', 'a tuple of floats such as 0.5,0.75'),
+     'a tuple of numbers such as 0.5,0.75'),
+    ('schedule.drops_at', 0.5, '0.5', 'a tuple of numbers such as 0.5,0.75'),
     ('schedule.drops_at', (0.5, 'x'), "'x'", 'a number'),
     ('data.mean', (0.5, True), 'True', 'a number'),
 ])
@@ -97,7 +102,7 @@ def test_whole_numbers_pass_as_numbers_and_tuples_may_be_empty(path, value):
 
 
 @pytest.mark.parametrize('path', _ALLOWED)
-def test_words_outside_of_the_list_are_refused_with_the_list(path):
+def test_unknown_words_are_refused_with_the_known_ones(path):
   for word in _ALLOWED[path]:
     assert schema.check(_config(**{path: word})) is None
   assert _refusal(**{path: 'other'}) == (
@@ -105,40 +110,42 @@ def test_words_outside_of_the_list_are_refused_with_the_list(path):
       f'{", ".join(_ALLOWED[path])}.')
 
 
-@pytest.mark.parametrize('path', _MINIMUM_0 + _MINIMUM_1)
-def test_numbers_below_the_minimum_are_refused(path):
-  minimum = 1 if path in _MINIMUM_1 else 0
+@pytest.mark.parametrize('path, limits', [
+    (path, limits) for limits, paths in _LIMITS.items() for path in paths])
+def test_numbers_below_the_minimum_are_refused(path, limits):
+  minimum = 1 if limits == 'of at least 1' else 0
   assert _refusal(**{path: minimum - 1}) == (
-      f'config.{path}={minimum - 1} is out of range: give at least {minimum}.')
+      f'config.{path}={minimum - 1} is out of range: give a value {limits}.')
   other_length = {'train_epochs': 1} if path == 'train_steps' else {}
   assert schema.check(_config(**{path: minimum}, **other_length)) is None
 
 
 def test_minimum_holds_for_each_item_of_a_tuple():
   assert _refusal(**{'schedule.drops_at': (0.5, -0.25)}) == (
-      'config.schedule.drops_at=(0.5, -0.25) is out of range: give at least 0.')
+      'config.schedule.drops_at=(0.5, -0.25) is out of range: give a value of '
+      'at least 0 and less than 1.')
 
 
-@pytest.mark.parametrize('path', [
-    'label_smoothing', 'optimizer.momentum', 'optimizer.beta_1',
-    'optimizer.beta_2', 'model.batch_norm_momentum'])
-def test_shares_lie_below_one(path):
+@pytest.mark.parametrize('path', _LIMITS['of at least 0 and less than 1'])
+def test_shares_are_less_than_one(path):
   assert schema.check(_config(**{path: 0.999})) is None
   assert _refusal(**{path: 1.0}) == (
-      f'config.{path}=1.0 is out of range: give a value from 0 to below 1.')
+      f'config.{path}=1.0 is out of range: give a value of at least 0 and '
+      'less than 1.')
 
 
-def test_drops_lie_inside_the_run():
+def test_rates_drop_inside_the_run():
   assert _refusal(**{'schedule.drops_at': (0.5, 1.5)}) == (
-      'config.schedule.drops_at=1.5 is out of range: give a value from 0 to '
-      'below 1.')
+      'config.schedule.drops_at=(0.5, 1.5) is out of range: give a value of at '
+      'least 0 and less than 1.')
 
 
 @pytest.mark.parametrize('epochs, steps', [(0, 0), (2.5, 10)])
-def test_length_is_given_once(epochs, steps):
+def test_the_length_must_be_set_exactly_once(epochs, steps):
   assert _refusal(train_epochs=epochs, train_steps=steps) == (
-      f'config.train_epochs={epochs} and config.train_steps={steps} must be '
-      'one positive, one 0: set the other to 0.')
+      f'config.train_epochs={epochs} and config.train_steps={steps} do not '
+      'define the length of the run: set one of them to a positive value and '
+      'the other to 0.')
 
 
 def test_either_length_is_enough():
@@ -179,36 +186,37 @@ def test_from_dict_refuses_fields_of_another_version():
   with pytest.raises(UserError) as error:
     schema.from_dict({'augment': {'flip': True, 'swirl': 0.2}})
   assert str(error.value) == (
-      'config.augment.swirl does not exist in this version: the fields are '
-      f'{_AUGMENT_FIELDS.replace("augment.", "")}.')
+      'config.augment.swirl does not exist in this version (its fields are '
+      f'{_AUGMENT_FIELDS.replace("augment.", "")}): use the version that wrote '
+      'the config.')
 
 
 @pytest.mark.parametrize('name, most', [
     ('smallest_crop', 1), ('erasing', 1), ('magnitude', 10)])
-def test_shares_of_augmentation_end_at_their_most(name, most):
+def test_numbers_above_the_maximum_are_refused(name, most):
   assert schema.check(_config(**{f'augment.{name}': float(most)})) is None
   assert _refusal(**{f'augment.{name}': most + 0.5}) == (
       f'config.augment.{name}={most + 0.5} is out of range: give a value from '
       f'0 to {most}.')
 
 
-def test_sizes_are_of_pictures_that_are_resized():
+def test_sizes_need_images_that_are_resized():
   assert schema.check(_config(
       **{'augment.sizes': (128, 224), 'data.image_size': 224})) is None
   assert _refusal(**{'augment.sizes': (128, 224)}) == (
-      'config.augment.sizes=(128, 224) resizes pictures that '
-      'config.data.image_size=0 leaves as they are: set image_size to the size '
-      'of evaluation, or sizes to ().')
-  assert 'give at least 1' in _refusal(
+      'config.augment.sizes=(128, 224) resizes images, but '
+      'config.data.image_size=0 does not: set image_size to the size for '
+      'evaluation, or sizes to ().')
+  assert 'give a value of at least 1' in _refusal(
       **{'augment.sizes': (0, 224), 'data.image_size': 224})
 
 
-def test_repeats_fill_the_batch():
+def test_the_batch_must_be_a_multiple_of_repeats():
   assert schema.check(_config(global_batch=12,
                               **{'augment.repeats': 3})) is None
   assert _refusal(global_batch=13, **{'augment.repeats': 3}) == (
-      'config.global_batch=13 does not hold whole examples '
-      'config.augment.repeats=3 times: give a multiple of 3.')
+      'config.global_batch=13 is not divisible by config.augment.repeats=3: '
+      'give a multiple of 3.')
 
 
 def test_differences_name_each_field_with_both_values():
@@ -238,19 +246,19 @@ _TOP_FIELDS = ('label_smoothing, precision, global_batch, eval_batch, '
 
 @pytest.mark.parametrize('path, sentence', [
     # Misspelt: the nearest name, and the fields of its group.
-    ('model.dpeth', 'did you mean config.model.depth; the fields are '
+    ('model.dpeth', ' (did you mean config.model.depth?): the fields are '
      f'{_MODEL_FIELDS}.'),
     # Group forgotten, or the wrong one: the same name elsewhere.
-    ('depth', 'did you mean config.model.depth; the fields are '
+    ('depth', ' (did you mean config.model.depth?): the fields are '
      f'{_TOP_FIELDS}.'),
-    ('augment.weight_decay', 'did you mean config.optimizer.weight_decay; the '
-     f'fields are {_AUGMENT_FIELDS}.'),
+    ('augment.weight_decay', ' (did you mean config.optimizer.weight_decay?): '
+     f'the fields are {_AUGMENT_FIELDS}.'),
     # Like nothing at all.
-    ('zzz', f'the fields are {_TOP_FIELDS}.'),
+    ('zzz', f': the fields are {_TOP_FIELDS}.'),
 ])
 def test_unknown_field_suggests(path, sentence):
   assert schema.unknown_field(path, schema.Config()) == (
-      f'config.{path} does not exist: {sentence}')
+      f'config.{path} does not exist{sentence}')
 
 
 def test_unknown_group_lists_all_fields():
@@ -261,12 +269,13 @@ def test_unknown_group_lists_all_fields():
 @pytest.mark.parametrize('path, words', [
     ('seed', 'a whole number'), ('schedule.peak', 'a number'),
     ('model.name', 'a word'), ('augment.flip', 'true or false'),
-    ('schedule.drops_at', 'numbers such as 0.5,0.75')])
+    ('schedule.drops_at', 'a tuple of numbers such as 0.5,0.75'),
+    ('augment.sizes', 'a tuple of whole numbers such as 128,224')])
 def test_type_name(path, words):
   assert schema.type_name(path, schema.Config()) == words
 
 
-def test_type_name_of_no_field():
+def test_type_name_of_an_unknown_field():
   with pytest.raises(KeyError, match='model.size'):
     schema.type_name('model.size', schema.Config())
 

@@ -1,11 +1,14 @@
-"""What training together costs, with trainers that make their speeds up."""
+"""What training together costs, with real trainers and with made-up speeds."""
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
+import pytest
+
 _ROOT = pathlib.Path(__file__).parents[2]
-# Five are started a round: one alone, two apart, two together.
+# Each round starts five: one alone, two apart, two together.
 _TRAINER = """
 import json, os, pathlib, sys
 flags = dict(word.lstrip('-').split('=', 1) for word in sys.argv[1:])
@@ -29,30 +32,36 @@ if not rank or speed == 9:  # The chief, where there is one, writes.
 """
 
 
+# `python -m launch.benchmark`, with the test's trainer.
+_BENCHMARK = """
+from launch import benchmark, trainer_command
+trainer_command.MODULE = 'stub'
+benchmark.run()
+"""
+
+
 def _run(folder, trainer, *argv):
-  (folder / 'resnet').mkdir()
-  (folder / 'resnet' / 'train.py').write_text(trainer)
-  (folder / 'resnet' / '__init__.py').touch()
+  (folder / 'stub.py').write_text(trainer)
   return subprocess.run(
-      [sys.executable, '-m', 'launch.benchmark', *argv], cwd=folder,
+      [sys.executable, '-c', _BENCHMARK, *argv], cwd=folder,
       env={**os.environ, 'PYTHONPATH': f'{_ROOT}'}, capture_output=True,
       text=True, check=False, timeout=60)
 
 
-def test_rounds_of_three_ways(tmp_path):
+def test_rounds_of_three_settings(tmp_path):
   cores = sorted(os.sched_getaffinity(0))[:2]
   done = _run(tmp_path, _TRAINER, '--rounds=3', '--worker_batch=24', '--',
               '--config.seed=7')
   assert done.returncode == 0, done.stderr
   assert done.stdout.splitlines()[-6:] == [
       'images/s, median of 3 rounds [least, most]:',
-      '  one worker of 24 images a step, one core         16.0 [10.0, 20.0]',
-      '  2 that know nothing of each other                18.0 [18.0, 18.0]',
-      '  2 that train together                            30.0 [30.0, 30.0]',
+      '  1 process on 1 core, 24 images per step          16.0 [10.0, 20.0]',
+      '  2 independent processes                          18.0 [18.0, 18.0]',
+      '  2 workers that train together                    30.0 [30.0, 30.0]',
       # 30 / 40, 30 / 20, 30 / 32.
-      '  together / 2 x one, round by round               '
+      '  together / (2 x alone), per round                '
       '0.938 [0.750, 1.500]',
-      '  together / apart, round by round                 '
+      '  together / independent, per round                '
       '1.667 [1.667, 1.667]']
   seen = (tmp_path / 'seen').read_text().splitlines()
   one, other = (f'[{core}]' for core in cores)
@@ -63,20 +72,42 @@ def test_rounds_of_three_ways(tmp_path):
                             for core in (one, other)}
 
 
-def test_a_trainer_that_fails_ends_it(tmp_path):
+def test_a_trainer_that_fails_ends_it_with_1(tmp_path):
   done = _run(tmp_path, 'import sys\nsys.exit("error: no such recipe")')
   assert (done.returncode, done.stdout) == (1, '')
   assert done.stderr == 'error: no such recipe\n'
 
 
-def test_an_error_of_the_users_ends_it_with_2(tmp_path):
+def test_a_user_error_ends_it_with_2(tmp_path):
   done = _run(tmp_path, 'import sys\nprint("error: x")\nsys.exit(2)')
   assert (done.returncode, done.stderr) == (2, 'error: x\n')
 
 
 def test_too_many_workers(tmp_path):
   done = _run(tmp_path, '', '--workers=4096')
+  cores = len(os.sched_getaffinity(0))
   assert done.returncode == 2
   assert done.stderr == (
-      'error: --workers=4096 needs a core for each, and there are '
-      f'{len(os.sched_getaffinity(0))} here: give fewer.\n')
+      'error: --workers=4096 needs one core for each worker, but this process '
+      f'may use {cores}: give at most --workers={cores}.\n')
+
+
+@pytest.mark.slow
+def test_one_short_round_of_real_training(tmp_path):
+  done = subprocess.run(
+      [sys.executable, '-m', 'launch.benchmark', '--rounds=1', '--steps=20',
+       '--worker_batch=8', '--', '--config=digits_resnet8'], cwd=tmp_path,
+      env={**os.environ, 'PYTHONPATH': f'{_ROOT}'}, capture_output=True,
+      text=True, check=False, timeout=300)
+  assert done.returncode == 0, done.stderr
+  first, head, *rows = done.stdout.splitlines()
+  assert head == 'images/s, median of 1 rounds [least, most]:'
+  alone, apart, together, *ratios = (
+      float(re.search(r'([\d.]+) \[\1, \1\]$', row)[1]) for row in rows)
+  assert first == (f'round 1 of 1: alone {alone}, apart {apart}, together '
+                   f'{together} images/s')
+  assert min(alone, apart, together) > 0
+  # Speeds are printed with one digit after the point.
+  assert ratios == pytest.approx(
+      [together / (2 * alone), together / apart], rel=0.01)
+  assert not list(tmp_path.iterdir())

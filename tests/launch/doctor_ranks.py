@@ -13,19 +13,21 @@ import time
 from launch.cluster import resolver
 from launch.doctor import reports
 from launch.local import worker_environment
-from tests.launch import doctor_diagnosis_test
+from tests.launch import doctor_samples
 
 _ROOT = pathlib.Path(__file__).parents[2]
 
 
 # A rank whose survey is a stub. 'silent_secs': until others count as gone;
-# 'unknown': a host name that it cannot resolve; 'read_only': no new files.
+# 'unknown': a host name that it cannot resolve; 'read_only': no file can be
+# created.
 _RANK = """
 import json, signal, socket, sys, tempfile
-from launch import cluster, doctor
-from launch import doctor_peers as peers, doctor_workdir as workdir
+from launch.cluster import resolver
+from launch.doctor import __main__ as doctor
+from launch.doctor import rendezvous, workdir
 given = json.loads(sys.argv[1])
-peers.SILENT_SECS = given['silent_secs']
+rendezvous.SILENT_SECS = given['silent_secs']
 workdir.SEEN_WITHIN_SECS = 0.5
 getaddrinfo = socket.getaddrinfo
 def resolve(host, *args, **kwargs):
@@ -41,15 +43,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # Even if in "... &".
 print('ready', flush=True)
 sys.stdin.readline()
 sys.exit(doctor.examine(
-    cluster.Cluster(tuple(given['addresses']), given['rank']),
-    given['survey'], given['seconds']))
+    resolver.Cluster(tuple(given['addresses']), given['rank']),
+    given['survey'], given['wait_secs']))
 """
 
 
 def prints(folder, **fields):
-  """Words of a process that prints a survey with some fields of its own."""
-  fields = {
-      **doctor_diagnosis_test.SURVEY, 'workdir': os.fspath(folder), **fields}
+  """Returns a command that prints a survey with some fields of its own."""
+  fields = {**doctor_samples.SURVEY, 'workdir': os.fspath(folder), **fields}
   return [sys.executable, '-ISc', 'import sys; print(sys.argv[1])',
           json.dumps(fields)]
 
@@ -58,17 +59,28 @@ HANGS = [sys.executable, '-ISc',
          'import time; print("waits", flush=True); time.sleep(60)']
 
 
-def start(addresses, words, only=None, *, seconds=20, silent_secs=5,
-         unknown=('',) * 3, read_only=None, begin=True):
-  """The processes of some ranks, all of them unless said otherwise.
+def start(addresses, words, only=None, *, wait_secs=20, silent_secs=5,
+          unknown=('',) * 3, read_only=None, begin=True):
+  """Starts processes of ranks.
 
-  They begin together, at once or by let_begin: seconds count from then.
+  Args:
+    addresses: of all ranks.
+    words: the survey command of each rank.
+    only: ranks to start; None: all.
+    wait_secs: as for doctor.examine, from the moment when the ranks begin.
+    silent_secs: until silent ranks count as gone.
+    unknown: for each rank, a host name that it cannot resolve.
+    read_only: a rank that cannot create files; None: there is none.
+    begin: whether they begin now, together; otherwise let_begin lets them.
+
+  Returns:
+    The processes.
   """
   ranks = range(len(addresses)) if only is None else only
   started = [subprocess.Popen(
       [sys.executable, '-c', _RANK, json.dumps({
           'addresses': addresses, 'rank': rank, 'survey': words[rank],
-          'seconds': seconds, 'silent_secs': silent_secs,
+          'wait_secs': wait_secs, 'silent_secs': silent_secs,
           'unknown': unknown[rank], 'read_only': rank == read_only})],
       cwd=_ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
       stderr=subprocess.PIPE) for rank in ranks]
@@ -78,6 +90,7 @@ def start(addresses, words, only=None, *, seconds=20, silent_secs=5,
 
 
 def let_begin(started):
+  """Lets all processes of `start` begin at the same moment."""
   for process in started:
     assert process.stdout.readline() == 'ready\n'
   for process in started:
@@ -86,13 +99,13 @@ def let_begin(started):
 
 
 def finish(process):
-  """(exit code, lines of stdout, lines of stderr)."""
+  """Waits for a process; returns (exit code, lines of stdout, of stderr)."""
   out, err = process.communicate(timeout=60)
   return process.returncode, out.splitlines(), err.splitlines()
 
 
 def examine(*args, **how):
-  """The ends of the ranks that start starts."""
+  """Starts ranks, as `start` does; returns what `finish` returns for each."""
   return [finish(process) for process in start(*args, **how)]
 
 
@@ -114,7 +127,7 @@ def cells(line):
 
 @contextlib.contextmanager
 def ended(process):
-  """Ends a rank with the block."""
+  """Kills a rank at the end of the block."""
   try:
     yield
   finally:
@@ -123,7 +136,7 @@ def ended(process):
 
 
 async def until(condition):
-  while not condition():  # Whoever awaits it has a time-out.
+  while not condition():  # The caller has a time-out.
     await asyncio.sleep(0.02)
 
 
@@ -135,7 +148,7 @@ def wait_until(condition):
 
 
 def ask(addresses, rank, line=None):
-  """What a rank answers to a caller, or to a line; b'' if nothing."""
+  """Returns what a rank answers a caller, or a line; b'' if nothing."""
   host, _, port = addresses[rank].rpartition(':')
   line = line or reports.encode(reports.Message('x'))
   try:

@@ -1,37 +1,37 @@
-"""Ranks of launch.doctor find each other, or fall silent, or are strangers."""
+"""Ranks of launch.doctor find each other, fall silent, or are strangers."""
 import asyncio
 import os
+import platform
 import re
 import signal
 import socket
 import sys
-import threading
 
 import pytest
 
-from launch.cluster import addresses
-from launch.doctor import connections, reports
-from launch.doctor import rendezvous as peers
+from launch.doctor import rendezvous, reports
+from launch.doctor.reports import Finding
 from tests.launch import doctor_ranks as ranks
 from tests.launch import stub_workers
 
 
 @pytest.fixture(name='running', autouse=True)
 def _running(monkeypatch):
-  """Numbers of the processes of a test that run; none may be left behind."""
+  """Yields which processes of a test run; fails if one is left behind."""
   with stub_workers.marked(monkeypatch) as running:
     yield running
 
 
 @pytest.mark.parametrize('gone, number', [
     (0, signal.SIGKILL), (1, signal.SIGKILL), (1, signal.SIGSTOP)])
-def test_a_rank_that_falls_silent(monkeypatch, number, gone):
-  """The other of two ranks waits no longer than for a sign of life."""
-  monkeypatch.setattr(peers, 'SILENT_SECS', 0.5)
+def test_a_rank_that_falls_silent_is_not_waited_for(monkeypatch, number, gone):
+  """The other of two ranks waits only as long as for a sign of life."""
+  monkeypatch.setattr(rendezvous, 'SILENT_SECS', 0.5)
   addresses = ranks.free_addresses(2)
 
   async def other():
-    async with peers.Peers(ranks.cluster_of(addresses, 1 - gone), 20) as rank:
+    cluster = ranks.cluster_of(addresses, 1 - gone)
+    async with rendezvous.Peers(cluster, 20) as rank:
       await ranks.until(lambda: gone in rank.heard)
       os.kill(process.pid, number)
       await rank.all_tried()
@@ -47,48 +47,52 @@ def test_a_rank_that_falls_silent(monkeypatch, number, gone):
     asyncio.run(asyncio.wait_for(other(), 8))
 
 
-def test_what_is_said_of_ranks_that_fall_silent(tmp_path):
-  """One ends between its report and the verdict, one as a chief."""
+@pytest.mark.parametrize('gone, end', [
+    (1, ': look at its log, and check that its machine is up.'),
+    (0, ', so worker 1 has no verdict: look at the log of worker 0, and check '
+     'its address.')])
+def test_a_rank_that_falls_silent_is_named(tmp_path, gone, end):
+  """It leaves between its report and the verdict."""
   addresses = ranks.free_addresses(2)
 
-  async def impostor(rank):
-    async with peers.Peers(ranks.cluster_of(addresses, rank), 20) as one:
+  async def impostor():
+    async with rendezvous.Peers(ranks.cluster_of(addresses, gone), 20) as one:
       one.update(mark='')
-      await ranks.until(lambda: 1 - rank in one.heard
-                   and one.heard[1 - rank].survey)
+      await ranks.until(lambda: 1 - gone in one.heard
+                        and one.heard[1 - gone].survey)
 
-  for rank, words in ((1, '; look at its log'), (0, 'worker 1 has no verdict')):
-    process, = ranks.start(addresses, [ranks.prints(tmp_path)] * 2, [1 - rank],
-                      silent_secs=0.5)
-    asyncio.run(asyncio.wait_for(impostor(rank), 20))
-    code, _, err = ranks.finish(process)
-    assert code == 2 and re.match(
-        rf'error: Worker {rank} at {addresses[rank]} \(.*\) came, and then '
-        'fell silent', err[0]), words
+  process, = ranks.start(addresses, [ranks.prints(tmp_path)] * 2, [1 - gone],
+                         silent_secs=0.5)
+  asyncio.run(asyncio.wait_for(impostor(), 20))
+  code, _, err = ranks.finish(process)
+  assert code == 2 and re.fullmatch(
+      rf'error: Worker {gone} at {addresses[gone]} \([^)]*\) answered at first '
+      rf'and then fell silent{re.escape(end)}', err[0])
 
 
-def test_a_rank_that_ends_before_it_is_told():
+def test_a_rank_that_ends_before_it_knows_the_verdict():
   """It has called once, with all that it knows."""
   addresses = ranks.free_addresses(2)
   answers = [sys.executable, '-ISc', 'print(1)']
   chief, = ranks.start(
-      addresses, [answers] * 2, [0], seconds=0.3, silent_secs=1)
+      addresses, [answers] * 2, [0], wait_secs=0.3, silent_secs=1)
   line = reports.encode(reports.Message(
-      peers.Peers(ranks.cluster_of(addresses, 1), 1).own_cluster,
+      rendezvous.Peers(ranks.cluster_of(addresses, 1), 1).own_cluster,
       reports.Report(1, 'node1', 'x', final=True)))
   with ranks.ended(chief):
     ranks.wait_until(lambda: ranks.ask(addresses, 0, line))
     code, _, err = ranks.finish(chief)
   assert code == 2 and any(
-      'Worker 1 at' in sentence and 'came, and then fell silent' in sentence
+      'Worker 1 at' in sentence
+      and 'answered at first and then fell silent' in sentence
       for sentence in err)
 
 
-def test_the_verdict_is_the_chiefs_alone():
+def test_only_the_chief_gives_a_verdict():
   addresses = ranks.free_addresses(3)
 
   async def told():
-    async with peers.Peers(ranks.cluster_of(addresses, 1), 20) as one:
+    async with rendezvous.Peers(ranks.cluster_of(addresses, 1), 20) as one:
       for rank, verdict in ((0, 2), (2, 0)):
         line = reports.encode(reports.Message(
             one.own_cluster, reports.Report(rank, 'x', 'x'), verdict))
@@ -99,13 +103,13 @@ def test_the_verdict_is_the_chiefs_alone():
   assert asyncio.run(asyncio.wait_for(told(), 20)) == 2
 
 
-def test_who_has_called_is_tried_for_seconds_only(monkeypatch):
-  """It listened before it called: others are waited for much longer."""
-  monkeypatch.setattr(peers, '_TRIED_SECS', 0.3)
+def test_a_rank_that_has_called_is_tried_for_seconds_only(monkeypatch):
+  """It listened before it called; others are waited for much longer."""
+  monkeypatch.setattr(rendezvous, '_TRIED_SECS', 0.3)
   addresses = ranks.free_addresses(2)
 
   async def called():
-    async with peers.Peers(ranks.cluster_of(addresses, 0), 60) as one:
+    async with rendezvous.Peers(ranks.cluster_of(addresses, 0), 60) as one:
       line = reports.encode(reports.Message(
           one.own_cluster, reports.Report(1, 'x', 'x')))
       assert await asyncio.to_thread(ranks.ask, addresses, 0, line)
@@ -113,16 +117,16 @@ def test_who_has_called_is_tried_for_seconds_only(monkeypatch):
       return one.own.unreached
 
   assert asyncio.run(asyncio.wait_for(called(), 8)) == {
-      1: 'nothing listens there'}
+      1: Finding(reports.OTHER, 'nothing listens there')}
 
 
 def test_strangers_do_not_disturb(tmp_path):
-  """Whatever they say, however much, and however slowly."""
+  """Whatever they send, however much, and however slowly."""
   addresses = ranks.free_addresses(2)
   idle = []
 
   async def chief():
-    async with peers.Peers(ranks.cluster_of(addresses, 0), 20) as one:
+    async with rendezvous.Peers(ranks.cluster_of(addresses, 0), 20) as one:
       one.update(mark='')
       for line in (b'GET / HTTP/1.1\r\n\r\n', b'\n', b'[' * 10**5 + b'\n',
                    b'x' * (reports.LONGEST + 10**6), b'\x00' * 100 + b'\n'):
@@ -131,7 +135,7 @@ def test_strangers_do_not_disturb(tmp_path):
         line = reports.encode(reports.Message(
             one.own_cluster, one.own._replace(rank=rank, process='other')))
         assert await asyncio.to_thread(ranks.ask, addresses, 0, line)
-      # Of another cluster: told that, and no more.
+      # A caller from another cluster learns that, and nothing else.
       answer = await asyncio.to_thread(ranks.ask, addresses, 0)
       assert reports.decode(answer) == reports.Message(one.own_cluster)
       assert not one.heard and not one.own.problems
@@ -155,7 +159,7 @@ def test_too_many_callers_at_once_are_sent_away():
   addresses = ranks.free_addresses(1)
 
   async def lonely():
-    async with peers.Peers(ranks.cluster_of(addresses, 0), 20):
+    async with rendezvous.Peers(ranks.cluster_of(addresses, 0), 20):
       # 2 for each rank and 16 stay.
       callers = [await asyncio.open_connection(
           '127.0.0.1', ranks.port(addresses[0])) for _ in range(19)]
@@ -171,46 +175,53 @@ def test_too_many_callers_at_once_are_sent_away():
   asyncio.run(lonely())
 
 
-def test_two_processes_of_one_rank(tmp_path):
-  """The second has another host, and so the port of its rank to itself."""
+@pytest.mark.parametrize('rank', [0, 1])
+def test_two_processes_of_one_rank_are_reported(rank):
+  """The second is on another host, where the port of its rank is free."""
   addresses = ranks.free_addresses(2)
 
-  async def second(rank):
-    twin = peers.Peers(ranks.cluster_of(addresses, rank), 20)
-    # Without a port: that is the first one's, on another machine.
+  async def second():
+    twin = rendezvous.Peers(ranks.cluster_of(addresses, rank), 20)
+    twin.update(host='~twin')  # Sorted after all names of hosts.
+    # It does not listen: the port is the first one's, on another machine.
     task = asyncio.create_task(twin._call_again(1 - rank))
     await ranks.until(lambda: 1 - rank in twin.heard
-                 and twin.heard[1 - rank].problems)
+                      and twin.heard[1 - rank].problems)
     task.cancel()
+    return twin.heard[1 - rank].problems
 
   chief, other = ranks.start(addresses, [ranks.HANGS] * 2)
   with ranks.ended(chief), ranks.ended(other):
     ranks.wait_until(
         lambda: all(ranks.ask(addresses, rank) for rank in range(2)))
-    asyncio.run(asyncio.wait_for(second(1), 20))
+    problems = asyncio.run(asyncio.wait_for(second(), 20))
+  assert problems == (Finding(
+      reports.OTHER, f'two processes, on {platform.node()} and ~twin, claim to '
+      f'be worker {rank}: start one process for each worker, with its own '
+      'rank.'),)
 
 
-def test_another_list_of_workers(tmp_path):
+def test_ranks_with_other_addresses(tmp_path):
   addresses = ranks.free_addresses(3)
   words = [ranks.prints(tmp_path)] * 2
-  chief, = ranks.start(addresses[:2], words, [0], seconds=1, begin=False)
-  other, = ranks.start(addresses, words, [1], seconds=1, begin=False)
+  chief, = ranks.start(addresses[:2], words, [0], wait_secs=1, begin=False)
+  other, = ranks.start(addresses, words, [1], wait_secs=1, begin=False)
   ranks.let_begin([chief, other])
   for rank, process in ((1, chief), (0, other)):
     code, _, (line,) = ranks.finish(process)
     assert code == 2 and line == (
-        f'error: Worker {rank} at {addresses[rank]} has another list of '
-        f'workers than worker {1 - rank}: give all the same addresses in the '
+        f'error: Worker {rank} at {addresses[rank]} was given other addresses '
+        f'than worker {1 - rank}: give all workers the same addresses in the '
         'same order.')
 
 
-def test_another_list_is_not_forgotten_when_its_worker_has_left():
+def test_a_rank_with_other_addresses_is_remembered_after_it_has_left():
   addresses = ranks.free_addresses(3)
 
   async def left_alone():
-    async with peers.Peers(ranks.cluster_of(addresses[:2], 0), 60) as one:
-      async with peers.Peers(ranks.cluster_of(addresses, 1), 60):
-        await ranks.until(lambda: one.why(1) == reports.OTHER_CLUSTER)
+    async with rendezvous.Peers(ranks.cluster_of(addresses[:2], 0), 60) as one:
+      async with rendezvous.Peers(ranks.cluster_of(addresses, 1), 60):
+        await ranks.until(lambda: one.why(1).kind == reports.OTHER_CLUSTER)
       calls, original = [], one._call
 
       async def call(rank):
@@ -219,61 +230,26 @@ def test_another_list_is_not_forgotten_when_its_worker_has_left():
 
       one._call = call
       await ranks.until(lambda: len(calls) > 1)  # The first has failed by then.
-      return one.why(1)
+      return one.why(1).kind
 
   assert asyncio.run(
       asyncio.wait_for(left_alone(), 20)) == reports.OTHER_CLUSTER
 
 
-@pytest.mark.skipif('not ranks.has_ipv6()')
-def test_a_port_in_use_by_ipv6_alone():
-  with socket.create_server(('::1', 0), family=socket.AF_INET6) as taken:
-    with pytest.raises(OSError):
-      addresses.listener(taken.getsockname()[1])
-
-
-def test_each_address_of_a_host_is_tried(monkeypatch):
-  with socket.create_server(('127.0.0.1', 0)) as there:
-    port = there.getsockname()[1]
-    for places in (['127.0.0.1', '127.0.0.2'], ['127.0.0.2', '127.0.0.1']):
-      monkeypatch.setattr(socket, 'getaddrinfo', lambda *_, **__: [
-          (0, 0, 0, '', (place, port)) for place in places])
-      async def connect():
-        _, writer = await connections.connect(f'host:{port}', 100)
-        writer.close()
-      asyncio.run(connect())
-
-
-@pytest.mark.filterwarnings('error')
-def test_names_that_take_long_are_not_waited_for(monkeypatch):
-  answer, threads = threading.Event(), []
-
-  def resolve(*_, **__):
-    threads.append(threading.current_thread())
-    answer.wait(20)
-    return []
-
-  monkeypatch.setattr(socket, 'getaddrinfo', resolve)
-  with pytest.raises(asyncio.TimeoutError):
-    asyncio.run(asyncio.wait_for(connections.connect('host:1', 100), 0.1))
-  answer.set()
-  threads[0].join(20)
-
-
-def test_addresses_that_lead_to_others(tmp_path):
+def test_addresses_that_lead_to_other_ranks():
   """Worker 1 is started where 2 should be, and 2 where 1 should be."""
   addresses = ranks.free_addresses(3)
   swapped = [addresses[0], addresses[2], addresses[1]]
 
   async def misplaced(rank):
-    one = peers.Peers(ranks.cluster_of(addresses, rank), 20)
+    one = rendezvous.Peers(ranks.cluster_of(addresses, rank), 20)
     one._addresses = swapped  # Where it listens.
     one.update(host='\x1b')
     async with one:
       await ranks.until(lambda: 0 in one.heard and one.heard[0].final)
 
   async def chief():
-    async with peers.Peers(ranks.cluster_of(addresses, 0), 1) as one:
+    async with rendezvous.Peers(ranks.cluster_of(addresses, 0), 1) as one:
       tasks = [asyncio.create_task(misplaced(rank)) for rank in (1, 2)]
       await one.all_tried()
       one.update(final=True)
@@ -283,11 +259,11 @@ def test_addresses_that_lead_to_others(tmp_path):
   unreached = asyncio.run(asyncio.wait_for(chief(), 20))
   assert sorted(unreached) == [1, 2]
   for rank, why in unreached.items():
-    assert re.fullmatch(rf'worker {3 - rank} on \? answers there', why)
+    assert why.text == f'worker {3 - rank} on ? answers there'
 
 
-def test_the_end_by_a_signal_leaves_nothing_behind(tmp_path, running):
-  """Nor does a survey run on."""
+def test_a_rank_ended_by_a_signal_leaves_nothing_behind(tmp_path, running):
+  """Neither files nor a survey."""
   folder = tmp_path / 'new' / 'run'
   addresses = ranks.free_addresses(2)
   process, = ranks.start(addresses, [ranks.prints(folder)], [0])
@@ -304,15 +280,17 @@ def test_the_end_by_a_signal_leaves_nothing_behind(tmp_path, running):
     assert not running()
 
 
-def test_who_is_waited_for_is_named(monkeypatch):
-  monkeypatch.setattr(peers, '_ANNOUNCE_SECS', 0.2)
+def test_ranks_that_are_waited_for_are_named(monkeypatch):
+  monkeypatch.setattr(rendezvous, '_ANNOUNCE_SECS', 0.2)
   addresses, said = ranks.free_addresses(3), []
 
   async def lonely():
-    async with peers.Peers(ranks.cluster_of(addresses, 0), 20, said.append):
+    cluster = ranks.cluster_of(addresses, 0)
+    async with rendezvous.Peers(cluster, 20, said.append):
       await ranks.until(lambda: said and said[-1].count('nothing listens') == 2)
 
   asyncio.run(lonely())
   assert re.fullmatch(
       rf'waiting for worker 1 at {addresses[1]} \(nothing listens there\), '
-      rf'worker 2 at {addresses[2]} \(nothing listens there\): \d+ s', said[-1])
+      rf'worker 2 at {addresses[2]} \(nothing listens there\): \d+ s so far',
+      said[-1])

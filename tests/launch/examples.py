@@ -1,12 +1,14 @@
-"""What launchers print with --dry_run, kept in launch/examples as they print it.
+"""What launchers print with --dry_run, kept in launch/examples.
 
-  python -m tests.examples    # writes the files anew
+  python -m tests.launch.examples    # Writes the files again.
 """
 import os
 import pathlib
 import shlex
 import subprocess
 import sys
+
+from launch.cluster import contract
 
 _ROOT = pathlib.Path(__file__).parents[2]
 FOLDER = _ROOT / 'launch' / 'examples'
@@ -18,7 +20,7 @@ _KUBERNETES = ('launch.kubernetes --kind={} --name=r50 '
                f'{_IMAGENET}')
 COMMANDS = {  # By the name of the file.
     'local.sh': f'launch.local --workers=2 --dry_run {_CIFAR}',
-    'slurm.sh': 'launch.slurm --nodes=2 --gpus_per_node=8 --time=24:00:00 '
+    'slurm.sh': 'launch.slurm --nodes=2 --gpus_per_worker=8 --time=24:00:00 '
                 f'--python=python --log_dir=/runs/logs --dry_run {_IMAGENET}',
     'kubernetes_job.yaml': _KUBERNETES.format('job'),
     'kubernetes_jobset.yaml': _KUBERNETES.format('jobset'),
@@ -29,21 +31,30 @@ COMMANDS = {  # By the name of the file.
 
 
 def text(name):
-  """What the file of that name is to hold."""
+  """Returns what the file of that name must hold, the same on all machines."""
+  variables = {
+      name: value for name, value in os.environ.items()
+      if name not in (*contract.THREAD_VARIABLES, 'CUDA_VISIBLE_DEVICES')}
   done = subprocess.run(
       [sys.executable, '-m', *shlex.split(COMMANDS[name])], cwd=_ROOT,
-      stdout=subprocess.PIPE, text=True, check=True,
-      # One core: as many threads on every machine.
-      preexec_fn=lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}))
-  return done.stdout.replace(shlex.quote(sys.executable), 'python')
+      env={**variables, 'PYTHONPATH': os.fspath(_ROOT)},
+      stdout=subprocess.PIPE, text=True, check=True, preexec_fn=_use_one_core)
+  # What an installed project prints with a `python` that is in PATH.
+  return done.stdout.replace(shlex.quote(sys.executable), 'python').replace(
+      f'code_folder={shlex.quote(os.fspath(_ROOT))}', "code_folder=''")
+
+
+def _use_one_core():
+  os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
 def index():
-  """The text of the folder's README."""
+  """Returns the text of the folder's README."""
   rows = [f'- [{name}]({name}):\n  `python -m {command}`'
           for name, command in COMMANDS.items()]
-  return ('What launchers print, made by `python -m tests.examples`; a test '
-          'compares it.\n\n' + '\n'.join(rows) + '\n')
+  return ('What the launchers print, written by `python -m '
+          'tests.launch.examples`. A test\ncompares these files with what the '
+          'launchers print today.\n\n' + '\n'.join(rows) + '\n')
 
 
 if __name__ == '__main__':

@@ -15,7 +15,7 @@ TRAINER = ('--config=imagenet_resnet50', '--workdir=/runs/r50')
 
 @functools.cache
 def run(*argv):
-  """(exit code, stdout, stderr) of it with some flags."""
+  """Runs it with some flags; returns (exit code, stdout, stderr)."""
   done = subprocess.run(
       [sys.executable, '-m', 'launch.kubernetes', *argv], cwd=ROOT, text=True,
       capture_output=True, check=False, timeout=60)
@@ -23,12 +23,12 @@ def run(*argv):
 
 
 def render(*flags, trainer=TRAINER):
-  """As `run`, with the flags that it needs."""
+  """Runs it with the required flags and others."""
   return run(*NEEDED, *flags, '--', *trainer)
 
 
 def objects(*flags, trainer=TRAINER):
-  """The parsed objects of `render`, which may be changed."""
+  """Returns the parsed objects of `render`; they may be changed."""
   return copy.deepcopy(_parsed(flags, trainer))
 
 

@@ -1,11 +1,11 @@
-"""python -m launch.kubernetes: what it refuses, in one sentence."""
+"""`python -m launch.kubernetes` refuses wrong flags in one sentence."""
 import pytest
 
 from tests.launch import kubernetes_command as command
 
 
 def _with(*flags):
-  """The needed flags and others; one without a value takes it away."""
+  """Returns the required flags and others; --name= leaves out a flag."""
   names = [flag.partition('=')[0] for flag in flags]
   return [*(flag for flag in command.NEEDED
             if flag.partition('=')[0] not in names),
@@ -23,20 +23,22 @@ _LONG = 'r' * 52  # With '-tensorboard', 64.
     (_with('--workers=0'), ['--workers=0', 'positive']),
     (_with('--workers=two'), ['--workers=two']),
     (_with('--gpus_per_worker=-1'), ['--gpus_per_worker=-1']),
-    (_with('--kind=pod'), ['--kind=pod', 'job|jobset|tfjob']),
-    (_with('--name=R50'), ['--name=R50 is not made of a-z, 0-9 and -']),
+    (_with('--kind=pod'), ['--kind=pod', 'job, jobset, tfjob']),
+    (_with('--name=R50'),
+     ['--name=R50 is not', 'give a name made of a-z, 0-9 and - ']),
     (_with('--name=5r'), ['--name=5r is not']),
     (_with('--name=r-'), ['--name=r- is not']),
     (_with('--name=r.50'), ['--name=r.50 is not']),
-    (_with(f'--name={_LONG}'), [f'{_LONG}-tensorboard', 'take off 1']),
-    (_with(f'--name={"r" * 62}', '--notensorboard'), ['r-3 and', 'off 1']),
+    (_with(f'--name={_LONG}'), [f'use {_LONG}-tensorboard: shorten it by 1.']),
+    (_with(f'--name={"r" * 62}', '--notensorboard'),
+     ['r-3: shorten it by 1.']),
     (_with(f'--name={"r" * 61}', '--workers=11', '--notensorboard'),
-     ['r-10 and allows 63', 'take off 1']),
+     ['allows 63 characters', 'r-10: shorten it by 1.']),
     (_with(f'--name={"r" * 47}', '--kind=jobset'),
-     ['r-worker-0-3-xxxxx and', 'take off 1']),
+     ['r-worker-0-3-xxxxx: shorten it by 1.']),
     (_with(f'--name={"r" * 55}', '--kind=tfjob', '--notensorboard'),
-     ['r-worker-3 and', 'take off 1']),
-    (_with('--image=a b'), ['--image=a b is not the name of an image']),
+     ['r-worker-3: shorten it by 1.']),
+    (_with('--image=a b'), ['--image=a b is not', 'give the name of an image']),
     (_with('--cpus=0'), ['--cpus=0 is not', '500m']),
     (_with('--cpus=4Gi'), ['--cpus=4Gi is not']),
     (_with('--cpus=0.0001'), ['--cpus=0.0001 is not']),
@@ -44,11 +46,12 @@ _LONG = 'r' * 52  # With '-tensorboard', 64.
     (_with('--memory=64GB'), ['--memory=64GB is not']),
     (_with('--memory=512m'), ['--memory=512m is not']),
     (_with('--memory=0Gi'), ['--memory=0Gi is not']),
-    (_with('--node_selector=gpu'), ['--node_selector=gpu is not key=value']),
+    (_with('--node_selector=gpu'),
+     ['--node_selector=gpu is not', 'give key=value']),
     (_with('--node_selector=a=b,c=d=e'), ['--node_selector=c=d=e is not']),
     (_with('--user=0'), ['--user=0']),
     (_with('--max_restarts=-1'), ['--max_restarts=-1']),
-    (_with('--grace_seconds=0'), ['--grace_seconds=0']),
+    (_with('--grace_secs=0'), ['--grace_secs=0']),
     (_with('--workdir_claim=a_b'), ['--workdir_claim=a_b is not']),
     (_with('--data_claim=A'), ['--data_claim=A is not']),
     (_with('--workdir_mount=runs'), ['--workdir_mount=runs is not']),
@@ -56,22 +59,24 @@ _LONG = 'r' * 52  # With '-tensorboard', 64.
     (_with('--workdir_mount=/runs/..'), ['--workdir_mount=/runs/.. is not']),
     (_with('--workdir_mount=/runs/'), ['--workdir_mount=/runs/ is not']),
     (_with('--data_claim=a', '--data_mount=/runs'),
-     ['--data_mount=/runs is taken']),
-    (_with('--workdir_mount=/tmp'), ['--workdir_mount=/tmp is taken']),
-    (_with('--data_claim=a', '--data_mount=/dev/shm'), ['/dev/shm is taken']),
+     ['--data_mount=/runs is already in use']),
+    (_with('--workdir_mount=/tmp'), ['--workdir_mount=/tmp is already in use']),
+    (_with('--data_claim=a', '--data_mount=/dev/shm'),
+     ['/dev/shm is already in use']),
     (_with('--data_claim=a'), ['--data_dir is missing after --', '/data']),
     (_with('--workdir_mount=/r'), ['--workdir=/runs/r50 is not in /r', 'lost']),
     (_with('--workdir_mount=/runs/r5'), ['--workdir=/runs/r50 is not in']),
     (_with('surplus'), ["'surplus' is not a flag"]),
-    (_with('--config=x'), ["'config'", 'of the trainer stand after " -- ".']),
+    (_with('--config=x'),
+     ['--config is unknown', 'Put flags for the trainer after " -- ".']),
     (_with('--kind=tfjob', '--workers=1'), ['no TF_CONFIG', '--kind=job']),
 ])
-def test_flags_that_are_wrong(flags, words):
+def test_wrong_flags_are_refused(flags, words):
   _assert_refused([*flags, '--', *command.TRAINER], words)
 
 
 @pytest.mark.parametrize('trainer, words', [
-    ([], ['The flags of the trainer are missing', ' -- ']),
+    ([], ["The trainer's flags are missing", ' -- ']),
     (['--'], ['--workdir is missing after --', '/runs']),
     (['--', '--workdir'], ['--workdir is missing after --']),
     (['--', '--workdir=runs/r50'], ['--workdir=runs/r50 is not in /runs']),
@@ -79,7 +84,7 @@ def test_flags_that_are_wrong(flags, words):
     (['--', '-workdir=/runs/../a'], ['--workdir=/runs/../a is not in /runs']),
     (['--', '--workdir=/runs/a', '--workdir=/a'], ['--workdir=/a is not in']),
 ])
-def test_runs_that_would_be_lost(trainer, words):
+def test_runs_that_would_be_lost_are_refused(trainer, words):
   _assert_refused([*command.NEEDED, *trainer], words)
 
 
@@ -98,6 +103,6 @@ def _assert_refused(argv, words):
     ('--kind=tfjob', '--workers=2'), ('--workers=1',),
     ('--kind=jobset', '--workers=1'),
     ('--workdir_mount=/runs/r50',), ('--cpus=1.5',), ('--memory=2G',)])
-def test_the_last_that_is_allowed(flags):
+def test_limits_are_inclusive(flags):
   code, _, err = command.run(*_with(*flags), '--', *command.TRAINER)
   assert (code, err) == (0, '')

@@ -1,5 +1,5 @@
-"""The manifest of an Indexed Job, run without Kubernetes: tests/pods.py
-emulates its Job controller by the documentation.
+"""The manifest of an Indexed Job, run without Kubernetes: pods.py emulates the
+Job controller as documented.
 """
 import os
 import pathlib
@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from launch.cluster import contract
 from launch.local import worker_environment
 from tests import processes
 from tests.launch import kubernetes_command as command
 from tests.launch import manifests, pods
 
-_MOUNT = '/mnt'  # A folder of every Linux; mounted over within pods alone.
+pytestmark = pytest.mark.slow
+_MOUNT = '/mnt'  # A folder of every Linux; only pods mount something over it.
 # Stands in for the trainer, in a folder that stands in for the image.
 _PRELUDE = """
 import os, pathlib, signal, socket, sys, time
@@ -34,10 +36,11 @@ def wait_until_told():
 
 @pytest.fixture(autouse=True)
 def namespaces(tmp_path):
-  """Skips where pods cannot run, and fails if something of them is left."""
+  """Skips where pods cannot run; fails if they leave anything behind."""
   reason = pods.missing()
   if reason:
-    warnings.warn(f'Manifests are not run, as pods need namespaces: {reason}')
+    warnings.warn('Manifests are not run, because pods need namespaces: '
+                  f'{reason}', stacklevel=2)
     pytest.skip(reason)
   yield
   links = [path.name for path in pathlib.Path('/sys/class/net').iterdir()]
@@ -53,12 +56,12 @@ def namespaces(tmp_path):
 def _manifest(*flags, trainer=()):
   return command.objects(
       '--name=r8', '--workers=2', f'--workdir_mount={_MOUNT}',
-      '--grace_seconds=1', '--cpus=1', *flags,
+      '--grace_secs=1', '--cpus=1', *flags,
       trainer=(f'--workdir={_MOUNT}/r8', *trainer))
 
 
 def _run(folder, code, *flags, objects=None, claims=(), **how):
-  """(pods.Ended, what each worker has printed) of a trainer of a few lines."""
+  """Runs a trainer of a few lines; returns (pods.Ended, each worker's log)."""
   for name in ('runs', 'image/resnet'):
     (folder / name).mkdir(parents=True)
   (folder / 'image/resnet/__init__.py').touch()
@@ -75,7 +78,7 @@ def test_emulated_as_documented_exit_code_2_fails_the_job_at_once(tmp_path):
       [0, 2, 'FailJob'], [1, 143, 'Delete']])
 
 
-def test_emulated_as_documented_143_is_never_counted(tmp_path):
+def test_emulated_as_documented_143_never_counts_as_a_failure(tmp_path):
   ended, _ = _run(tmp_path, 'end(143 if index and attempt < 3 else 0)',
                   '--max_restarts=0')
   assert ended[:3] == ('Complete', '', 0)
@@ -84,7 +87,7 @@ def test_emulated_as_documented_143_is_never_counted(tmp_path):
 
 
 def test_emulated_as_documented_failures_are_counted(tmp_path):
-  """Those of all pods: one restart of two workers is two of them."""
+  """Counts pods: one restart of two workers is two failures."""
   ended, _ = _run(tmp_path, 'signal.signal(15, signal.SIG_IGN)\n'
                   'end(1) if index else wait_until_told()', '--max_restarts=1')
   assert ended == pods.Ended('Failed', 'BackoffLimitExceeded', 3, [
@@ -105,7 +108,7 @@ def test_emulated_as_documented_a_killed_pod_is_replaced(tmp_path):
   assert [1, 137, 'Count'] in ended.pods and [1, 0, 'Succeed'] in ended.pods
 
 
-def test_emulated_as_documented_a_preempted_pod_is_not_counted(tmp_path):
+def test_emulated_as_documented_a_preempted_pod_does_not_count(tmp_path):
   ended, _ = _run(tmp_path, 'signal.signal(15, lambda *_: end(1))'
                   + _ONE_WAITS + 'end(0)', '--max_restarts=0',
                   signals=[(1, tmp_path / 'runs/waits', 'preempt')])
@@ -157,7 +160,7 @@ end(0 if attempt else 143)
 """
 
 
-def test_emulated_pods_keep_what_lies_on_the_claim_alone(tmp_path):
+def test_emulated_pods_keep_only_what_is_on_the_claim(tmp_path):
   (tmp_path / 'data').mkdir()
   ended, out = _run(
       tmp_path, _LEAVES_FILES, claims={'pictures': tmp_path / 'data'},
@@ -169,12 +172,12 @@ def test_emulated_pods_keep_what_lies_on_the_claim_alone(tmp_path):
                 ] * 2
 
 
-def test_emulated_pods_end_with_whoever_waits_for_them(tmp_path):
+def test_emulated_pods_end_with_their_caller(tmp_path):
   with pytest.raises(TimeoutError):
     _run(tmp_path, 'wait_until_told()', timeout=1)
 
 
-_RULES = [  # The example of kubernetes.io/docs/tasks/job/pod-failure-policy.
+_RULES = [  # The example in kubernetes.io/docs/tasks/job/pod-failure-policy.
     {'action': 'FailJob', 'onExitCodes': {
         'containerName': 'main', 'operator': 'In', 'values': [42]}},
     {'action': 'Ignore', 'onPodConditions': [
@@ -188,15 +191,15 @@ _NOT_IN = [{'action': 'Ignore', 'onExitCodes': {
     (_RULES, 1, False, 'Count'), (_RULES, 137, True, 'Ignore'),
     (_NOT_IN, 40, False, 'Count'), (_NOT_IN, 1, False, 'Ignore'),
     ([], 1, True, 'Count')])
-def test_emulated_rules_are_those_of_the_documentation(
+def test_emulated_rules_act_as_documented(
     rules, code, disrupted, action):
   assert pods.action(rules, code, disrupted) == action
 
 
-@pytest.mark.parametrize('word, expanded', [  # As the API reference has it.
+@pytest.mark.parametrize('word, expanded', [  # From the API reference.
     ('$(A)', 'a'), ('$$(A)', '$(A)'), ('$(B)', '$(B)'), ('$A $', '$A $'),
     ('x$(A)$$', 'xa$')])
-def test_emulated_variables_are_those_of_the_documentation(word, expanded):
+def test_emulated_variables_expand_as_documented(word, expanded):
   assert pods.expand(word, {'A': 'a'}) == expanded
 
 
@@ -217,15 +220,17 @@ def _state(workdir):
 
 
 def _undisturbed(workdir, objects):
-  """Trains in two processes that nobody disturbs; returns their weights.
+  """Trains in two undisturbed processes; returns their weights.
 
-  They have as many threads as the pods of the objects: others give other bits.
+  They have as many threads as the objects' pods: other numbers of threads give
+  other bits.
   """
   container, = manifests.template(manifests.trainer(objects))[
       'spec']['containers']
   threads = {one['name']: one['value'] for one in container['env']
-             if one['name'] in worker_environment.THREADS}
-  variables = worker_environment.of_workers(worker_environment.free_ports(2), 0, [], threads)
+             if one['name'] in contract.THREAD_VARIABLES}
+  variables = worker_environment.of_workers(
+      worker_environment.free_ports(2), 0, [], threads)
   started = [processes.start(
       'resnet.train', '--strategy=multi_worker_mirrored', *_FLAGS,
       f'--workdir={workdir}', environment={**each, **threads})
@@ -236,7 +241,7 @@ def _undisturbed(workdir, objects):
 
 
 def test_emulated_as_documented_a_killed_worker_costs_no_bit(tmp_path):
-  """The trainer itself: the same weights as a run that nobody disturbs."""
+  """Trains for real: the weights equal those of an undisturbed run."""
   runs = tmp_path / 'runs'
   runs.mkdir()
   objects = _manifest(trainer=_FLAGS)

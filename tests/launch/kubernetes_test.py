@@ -1,4 +1,4 @@
-"""python -m launch.kubernetes: the manifests that it writes."""
+"""The manifests that `python -m launch.kubernetes` writes."""
 import os
 import re
 import shutil
@@ -14,14 +14,14 @@ from tests.launch import manifests
 _GPUS = ('--gpus_per_worker=8', '--data_claim=pictures',
          '--node_selector=gpu=a100,zone=', '--cpus=0.5', '--memory=1.5Ti')
 _MIXED = ('--workers=2', '--workdir_mount=/a/b', '--max_restarts=0', '--user=7',
-          '--grace_seconds=120', '--notensorboard')
+          '--grace_secs=120', '--notensorboard')
 
 
 @pytest.mark.parametrize('flags, trainer', [
     ((), command.TRAINER), (_MIXED, ('--workdir=/a/b',)),
     (_GPUS, (*command.TRAINER, '--data_dir=/data/tfds'))])
 @pytest.mark.parametrize('kind', ['job', 'jobset', 'tfjob'])
-def test_manifests_are_what_kubernetes_takes_and_workers_need(
+def test_kubernetes_accepts_manifests_that_give_workers_what_they_need(
     kind, flags, trainer):
   objects = command.objects(f'--kind={kind}', *flags, trainer=trainer)
   assert not list(manifests.problems(objects))
@@ -34,22 +34,22 @@ def test_one_worker_is_enough(kind):
 
 
 def _worker(*flags, trainer=command.TRAINER):
-  """(Spec of the pods, their container) of the workers."""
+  """Returns (spec of the workers' pods, their container)."""
   objects = command.objects(*flags, trainer=trainer)
   spec = manifests.template(manifests.trainer(objects))['spec']
   return spec, spec['containers'][0]
 
 
 @pytest.mark.parametrize('kind', ['job', 'jobset', 'tfjob'])
-def test_workers_are_given_what_flags_say(kind):
+def test_flags_reach_the_workers(kind):
   assert manifests.count(manifests.trainer(
       command.objects(f'--kind={kind}'))) == 4
   spec, container = _worker(
-      f'--kind={kind}', *_GPUS, '--user=7', '--grace_seconds=90',
+      f'--kind={kind}', *_GPUS, '--user=7', '--grace_secs=90',
       trainer=(*command.TRAINER, '--data_dir=/data', '--a b', '$(HOME)$'))
   assert container['image'] == 'registry.example/resnet:1'
   assert container['command'] == [
-      'python', '-m', 'resnet.train', '--strategy=multi_worker_mirrored',
+      'python', '-P', '-m', 'resnet.train', '--strategy=multi_worker_mirrored',
       '--config=imagenet_resnet50', '--workdir=/runs/r50', '--data_dir=/data',
       '--a b', '$$(HOME)$$']
   hosts = {'job': 'r50-{index}', 'jobset': 'r50-worker-0-{index}'}
@@ -79,20 +79,20 @@ def test_workers_are_given_what_flags_say(kind):
 
 @pytest.mark.parametrize('cpus, threads', [
     ('8', '8'), ('1.5', '2'), ('500m', '1'), ('2000m', '2'), ('2001m', '3')])
-def test_threads_are_as_many_as_cpus(cpus, threads):
+def test_there_are_as_many_threads_as_cpus(cpus, threads):
   _, container = _worker(f'--cpus={cpus}')
   assert [one['value'] for one in container['env']
           if 'THREADS' in one['name']] == [threads] * 3
 
 
-def test_without_gpus_none_are_asked_for():
+def test_without_gpus_none_are_requested():
   spec, container = _worker()
   assert 'tolerations' not in spec and 'nodeSelector' not in spec
   assert container['resources']['limits'] == {'memory': '16Gi'}
 
 
 @pytest.mark.parametrize('kind, path, limit', [
-    # A Job counts pods, and one failure may be that of all four.
+    # A Job counts pods, and in one failure all four may fail.
     ('job', 'backoffLimit', 8), ('jobset', 'failurePolicy.maxRestarts', 2),
     ('tfjob', 'runPolicy.backoffLimit', 8)])
 def test_restarts_are_limited(kind, path, limit):
@@ -108,13 +108,13 @@ def test_tensorboard_shows_the_run():
   assert shown['spec']['replicas'] == 1
   container, = manifests.template(shown)['spec']['containers']
   assert container['command'] == [
-      'python', '-m', 'tensorboard.main', '--logdir=/runs/r50', '--bind_all',
-      '--port=6006']
+      'python', '-P', '-m', 'tensorboard.main', '--logdir=/runs/r50',
+      '--bind_all', '--port=6006']
   assert [mount['mountPath'] for mount in container['volumeMounts']] == [
       '/runs', '/tmp']
 
 
-def test_kinds_of_objects():
+def test_each_kind_of_job_consists_of_its_objects():
   def kinds(*flags):
     return [one['kind'] for one in command.objects(*flags)]
   show = ['Deployment', 'Service']
@@ -133,9 +133,9 @@ def test_the_same_flags_give_the_same_text():
   assert texts[0] == texts[1]
 
 
-def test_the_text_is_for_people():
-  """Every object says first what it is; a flag is a line; nothing is named to
-  be repeated.
+def test_the_text_is_readable():
+  """Every object first says what it is, a flag is one line, and nothing refers
+  to an alias.
   """
   long = '--config.data.name=' + 'a b ' * 40 + 'c'
   _, out, _ = command.render(trainer=(*command.TRAINER, long))
@@ -162,13 +162,13 @@ _NEXT = """\
 #   stop          kubectl delete {kind},deployment,service,networkpolicy \
 -l app.kubernetes.io/instance=r50
 #
-# The run lies on the claim runs and stays when all this is deleted:
-# started again, it goes on from its last checkpoint. A job cannot be
-# changed: stop it first.
+# Stopping keeps the run, which is stored on the claim runs: apply
+# this file again to continue from the last checkpoint. A job cannot be
+# changed while it exists: stop it first.
 #
-# Whoever reaches the port of a worker commands it. The NetworkPolicy
-# keeps all but the workers out, if the network plugin of the cluster
-# heeds it.
+# Anyone who can connect to a worker's port controls the worker. The
+# NetworkPolicy lets only the workers connect, if the network plugin of
+# the cluster enforces it.
 ---
 """
 
@@ -177,7 +177,7 @@ _NEXT = """\
     ('job', 'batch.kubernetes.io/job-completion-index'),
     ('jobset', 'batch.kubernetes.io/job-completion-index'),
     ('tfjob', 'training.kubeflow.org/replica-index')])
-def test_what_comes_next_stands_at_the_top(kind, index):
+def test_the_first_lines_say_what_to_do_next(kind, index):
   _, out, _ = command.render(f'--kind={kind}')
   assert out.startswith(_NEXT.format(kind=kind, index=index))
   _, out, _ = command.render(f'--kind={kind}', '--notensorboard')
@@ -190,7 +190,7 @@ _TEXTS = ['1e3', '0o17', '1_000', '.5', '+1', '-1', '12:30', '2026-01-01',
 
 
 def _with_texts():
-  """(The manifest whose command has them, its command)."""
+  """Returns (a manifest whose command holds the texts, that command)."""
   trainer = (*command.TRAINER, *_TEXTS)
   _, out, _ = command.render(trainer=trainer)
   return out, _worker(trainer=trainer)[1]['command']
@@ -199,14 +199,14 @@ def _with_texts():
 def test_texts_stay_texts():
   out, found = _with_texts()
   assert found[-len(_TEXTS):] == _TEXTS
-  for text in _TEXTS[:10]:  # Numbers or `true` in some version of YAML.
+  for text in _TEXTS[:10]:  # Some version of YAML reads another type.
     assert f'- "{text}"\n' in out
 
 
-def test_texts_stay_texts_to_the_yaml_of_kubernetes(tmp_path):
+def test_texts_stay_texts_in_kubectl(tmp_path):
   kubectl = shutil.which('kubectl')
   if not kubectl:
-    pytest.skip('there is no kubectl to read the manifest')
+    pytest.skip('There is no kubectl to read the manifest.')
   out, found = _with_texts()
   (tmp_path / 'job.yaml').write_text(out)
   (tmp_path / 'kustomization.yaml').write_text('resources: [job.yaml]')

@@ -1,4 +1,4 @@
-"""Workers end together, the first to fail is named, nothing of them is left."""
+"""Workers end together, the first failure is named, no process is left."""
 import json
 import signal
 
@@ -12,7 +12,7 @@ _ONCE = stub_workers.LIMITS._replace(failures=0)
 
 @pytest.fixture(name='running', autouse=True)
 def _running(monkeypatch):
-  """The processes of a test that run; none may be left behind."""
+  """The running processes of a test; none may be left behind."""
   with stub_workers.marked(monkeypatch) as running:
     yield running
 
@@ -26,7 +26,7 @@ def _cause(result):
   return cause
 
 
-def test_each_worker_has_the_addresses_and_its_rank(tmp_path):
+def test_each_worker_has_all_addresses_and_its_rank(tmp_path):
   result = _run(tmp_path, "print(os.environ['TF_CONFIG'])", workers=3)
   assert result.code == 0
   configs = [json.loads(line.partition(' ')[2]) for line in sorted(result.out)]
@@ -36,7 +36,7 @@ def test_each_worker_has_the_addresses_and_its_rank(tmp_path):
   assert others == [first, first] and len(set(first)) == 3
 
 
-def test_what_is_said_of_a_run_without_trouble(tmp_path):
+def test_what_is_said_about_a_run_without_trouble(tmp_path):
   result = _run(tmp_path, 'pass')
   assert result == (0, [], [
       f'[launch] starting 2 workers on the CPU (logs: {tmp_path}/attempt_0)',
@@ -49,10 +49,13 @@ def test_what_is_said_of_a_run_without_trouble(tmp_path):
      'worker 1 ended with exit code 9'),
     ('end(9, 0.4) if rank == 1 else end(143)',
      'worker 1 ended with exit code 9'),
-    ('end(-9) if rank == 1 else end(143, 0.4)', 'worker 1 ended by SIGKILL'),
-    ('end(-11) if rank == 0 else end(1, 0.4)', 'worker 0 ended by SIGSEGV'),
-    ('end(-40) if rank == 0 else end(1, 0.4)', 'worker 0 ended by signal 40'),
-    # One that hangs must be ended, which is not the cause.
+    ('end(-9) if rank == 1 else end(143, 0.4)',
+     'worker 1 was killed by SIGKILL'),
+    ('end(-11) if rank == 0 else end(1, 0.4)',
+     'worker 0 was killed by SIGSEGV'),
+    ('end(-40) if rank == 0 else end(1, 0.4)',
+     'worker 0 was killed by signal 40'),
+    # A worker that hangs must be ended, and is not the cause.
     ('end(7) if rank == 1 else end(1, 60)', 'worker 1 ended with exit code 7'),
     ('end(5, 0.4) if rank == 1 else end(0)', 'worker 1 ended with exit code 5'),
 ])
@@ -63,13 +66,13 @@ def test_root_cause(tmp_path, code, words):
   log = tmp_path / 'attempt_0' / f'worker_{words.split()[1]}.log'
   assert _cause(result).endswith(f'; it printed nothing ({log})')
   assert result.said[-1].startswith(
-      f'[launch] not started again, as 0 restarts are used up: {words} after ')
+      f'[launch] not restarting (--max_restarts=0 is used up): {words} after ')
   assert result.said[-1].endswith(f' s ({log})')
   code = words.split()[-1]
   assert result.code == (int(code) if 'exit code' in words else 1)
 
 
-def test_last_lines_of_the_root_cause(tmp_path):
+def test_the_last_lines_of_the_root_cause_are_shown(tmp_path):
   result = _run(tmp_path, """
 for i in range(30):
   print('line', i)
@@ -82,22 +85,22 @@ end(3)""", workers=1)
   assert result.out[-1] == '[w0] no end'
 
 
-def test_others_end_by_themselves_if_they_can(tmp_path):
-  """They are told nothing within the time to settle."""
+def test_others_may_end_by_themselves(tmp_path):
+  """They get no signal within the time to settle."""
   result = _run(tmp_path, """
 signal.signal(signal.SIGTERM, lambda *_: print('told'))
 end(1) if rank else end(143, 0.5)""")
   assert result.out == []
-  assert result.said[1].endswith(': the others have 1 s to end')
+  assert result.said[1].endswith(': waiting 1 s for the others to end')
   assert not any('SIGTERM' in line for line in result.said)
 
 
-def test_after_one_has_noticed_the_others_have_less_time(tmp_path):
-  """The time of those that have not noticed is longer than this test."""
+def test_others_have_less_time_once_one_has_noticed_the_loss(tmp_path):
+  """The time of workers that have not noticed is longer than this test."""
   result = _run(tmp_path, 'end(143) if rank else end(1, 60)',
                 times=stub_workers.QUICK._replace(settle_secs=50.0))
-  assert result.said[1].endswith(': the others have 1 s to end')
-  assert '[launch] SIGTERM to worker 0' in result.said
+  assert result.said[1].endswith(': waiting 1 s for the others to end')
+  assert '[launch] sending SIGTERM to worker 0' in result.said
 
 
 _SAVES = """
@@ -117,41 +120,42 @@ if rank == 0:
 """
 
 
-def test_one_that_hangs_is_told_to_save(tmp_path):
+def test_a_worker_that_hangs_gets_sigterm_to_save(tmp_path):
   result = _run(tmp_path, _SAVES + _LIVES_ON + 'end(6, 0.3)')
   assert result.code == 6 and '[w0] saved' in result.out
-  assert '[launch] SIGTERM to worker 0' in result.said
+  assert '[launch] sending SIGTERM to worker 0' in result.said
   assert not any('SIGKILL' in line for line in result.said)
 
 
-def test_one_that_is_stopped_is_woken_to_save(tmp_path):
+def test_a_stopped_worker_is_continued_to_save(tmp_path):
   stopped = 'if rank == 0:\n  os.kill(os.getpid(), signal.SIGSTOP)\n'
   result = _run(tmp_path, _SAVES + stopped + _LIVES_ON + 'end(6, 0.3)')
   assert result.code == 6 and '[w0] saved' in result.out
   assert not any('SIGKILL' in line for line in result.said)
 
 
-def test_one_that_is_deaf_is_killed_after_its_grace(tmp_path):
+def test_a_worker_that_ignores_sigterm_is_killed_after_its_grace(tmp_path):
   result = _run(tmp_path, _DEAF + _LIVES_ON + 'end(6, 0.3)')
   assert result.code == 6 and '[w0] deaf' in result.out
-  assert '[launch] SIGKILL to worker 0' in result.said
+  assert '[launch] sending SIGKILL to worker 0' in result.said
 
 
 @pytest.mark.parametrize('handler, end', [
-    (_SAVES, 'with exit code 143'), (_DEAF, 'by SIGKILL')])
-def test_one_that_runs_on_when_others_are_done_has_failed(
+    (_SAVES, 'ended with exit code 143'), (_DEAF, 'was killed by SIGKILL')])
+def test_a_worker_that_runs_on_when_others_are_done_has_failed(
     tmp_path, handler, end):
   result = _run(tmp_path, handler + _LIVES_ON + 'end(0, 0.3)')
   assert result.code == 1
-  assert f'worker 0 ended {end} after ' in _cause(result)
-  assert 'as it still ran when others had ended' in _cause(result)
+  assert f'worker 0 {end} after ' in _cause(result)
+  assert ('(the launcher stopped it, because it still ran when others had '
+          'ended)') in _cause(result)
 
 
-def test_all_may_end_within_the_grace_after_the_first(tmp_path):
+def test_workers_that_are_done_may_end_one_grace_apart(tmp_path):
   assert _run(tmp_path, 'end(0, 0.6 * rank)').code == 0
 
 
-def test_a_worker_that_stands_still_is_killed(tmp_path):
+def test_a_stopped_worker_without_handlers_is_ended(tmp_path):
   result = _run(tmp_path, """
 if rank == 0:
   os.kill(os.getpid(), signal.SIGSTOP)
@@ -160,7 +164,7 @@ end(6, 0.3)""")
 
 
 @pytest.mark.parametrize('number', [signal.SIGSTOP, signal.SIGKILL])
-def test_a_watcher_that_does_not_watch(tmp_path, monkeypatch, number):
+def test_a_watcher_that_is_stopped_or_killed(tmp_path, monkeypatch, number):
   monkeypatch.setattr(attempt, '_DRAIN_SECS', 0.5)
   result = _run(tmp_path, f"""
 subprocess.Popen(['/bin/sleep', '60'])
@@ -172,7 +176,8 @@ end(6, 0.3)""")
 
 
 @pytest.mark.parametrize('code', [0, 3, -9])
-def test_what_a_worker_leaves_behind_is_killed(tmp_path, running, code):
+def test_processes_that_a_worker_leaves_behind_are_killed(
+    tmp_path, running, code):
   result = _run(tmp_path, f"""
 os.system('/bin/sleep 60 & setsid /bin/sleep 60 &')
 subprocess.Popen(['/bin/sleep', '60'], start_new_session=True)
@@ -197,9 +202,10 @@ end(143)""", at=[('ready', number, 2), ('ready', signal.SIGTERM, 2)])
   assert sorted(result.out[2:]) == [f'[w{i}] {number.name}' for i in (0, 1)]
   assert result.code == 143
   assert result.said[1].startswith(
-      f'[launch] {number.name}: the workers have 1 s to save and end')
+      f'[launch] {number.name}: the workers have 1 s to save and exit')
   assert result.said[2:] == [
-      '[launch] stopped: the same command goes on from the last checkpoint']
+      '[launch] stopped: rerun the same command to continue from the last '
+      'checkpoint']
 
 
 _STOPS = """
@@ -211,9 +217,9 @@ while True:
 
 
 @pytest.mark.parametrize('handler, expected', [
-    ('lambda *_: end(0)', 0),  # It came too late: all are done.
+    ('lambda *_: end(0)', 0),  # It came too late: all were done.
     ('lambda *_: end(143 * rank)', 143),
-    ('signal.SIG_DFL', 143),  # It came too soon: they still import, say.
+    ('signal.SIG_DFL', 143),  # It came too soon: during an import, for example.
     ('lambda *_: end([143, 2][rank])', 2),
     ('lambda *_: end([143, 3][rank])', 3),
     ('lambda *_: end([143, -9][rank])', 1),
@@ -222,10 +228,10 @@ def test_exit_code_after_a_signal(tmp_path, handler, expected):
   result = _run(tmp_path, _STOPS.format(handler=handler),
                 at=[('ready', signal.SIGTERM, 2)], limits=stub_workers.LIMITS)
   assert result.code == expected
-  assert not any('starting again' in line for line in result.said)
+  assert sum('starting 2 workers' in line for line in result.said) == 1
 
 
-def test_one_that_does_not_stop_is_killed_and_named(tmp_path):
+def test_a_worker_that_does_not_stop_is_killed_and_named(tmp_path):
   result = _run(tmp_path, """
 if rank == 1:
   signal.signal(signal.SIGTERM, lambda *_: None)
@@ -234,9 +240,9 @@ while True:
   time.sleep(1)""", workers=3, at=[('ready', signal.SIGTERM, 3)])
   assert result.code == 1
   assert result.said[2:] == [
-      '[launch] SIGKILL to worker 1',
-      '[launch] worker 1 did not end in time and had to be killed: what was '
-      'not saved before is lost']
+      '[launch] sending SIGKILL to worker 1',
+      '[launch] worker 1 did not exit in time and had to be killed: progress '
+      'since the last checkpoint is lost']
 
 
 def test_the_second_ctrl_c_kills(tmp_path):
@@ -249,5 +255,5 @@ while True:
       at=[('ready', signal.SIGINT, 2), ('saving', signal.SIGINT, 2)])
   assert result.code == 130
   assert result.said[2:] == [
-      '[launch] SIGKILL to workers 0, 1',
+      '[launch] sending SIGKILL to workers 0, 1',
       '[launch] killed by the second SIGINT']

@@ -1,4 +1,4 @@
-"""python -m launch.local as its users start it, over workers of a few lines."""
+"""python -m launch.local as users start it, with workers of a few lines."""
 import contextlib
 import os
 import pathlib
@@ -12,6 +12,7 @@ import time
 import pytest
 
 from configs.process.errors import UserError
+from launch.cluster import contract
 from launch.local import worker_environment
 from tests.launch import stub_workers
 
@@ -20,21 +21,21 @@ _ROOT = pathlib.Path(__file__).parents[2]
 
 @pytest.fixture(name='running', autouse=True)
 def _running(monkeypatch):
-  """Numbers of the processes of a test that run; none may be left behind."""
+  """The running processes of a test; none may be left behind."""
   with stub_workers.marked(monkeypatch) as running:
     yield running
 
 
 @contextlib.contextmanager
 def _launched(folder, code, *flags, workers=2):
-  """The process of a launcher whose workers run some code after PRELUDE."""
+  """Yields the process of a launcher whose workers run PRELUDE and code."""
   (folder / 'stub.py').write_text(stub_workers.PRELUDE + code)
   process = subprocess.Popen(
       [sys.executable, '-m', 'launch.local', f'--workers={workers}',
        '--module=stub', f'--log_dir={folder}/logs', *flags], cwd=_ROOT,
       env={**os.environ, 'PYTHONPATH': f'{folder}'}, text=True,
       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-  # Nothing here may wait without end.
+  # Nothing here may wait forever.
   timer = threading.Timer(60, process.kill)
   timer.start()
   try:
@@ -46,7 +47,7 @@ def _launched(folder, code, *flags, workers=2):
 
 
 def _run(*argv, cwd=_ROOT, **environ):
-  """(exit code, stdout, stderr) of `python -m launch.local argv`."""
+  """Returns (exit code, stdout, stderr) of `python -m launch.local argv`."""
   done = subprocess.run(
       [sys.executable, '-m', 'launch.local', *argv], cwd=cwd, text=True,
       env={**os.environ, 'PYTHONPATH': f'{_ROOT}', **environ},
@@ -81,28 +82,27 @@ def test_workers_run_a_module_with_the_flags_after_the_dashes(tmp_path):
 
 @pytest.mark.parametrize('flags', [
     ['--strategy=one_device'], ['-strategy', 'x'], ['--strategy', 'x']])
-def test_a_strategy_that_is_given_is_left(tmp_path, flags):
+def test_a_strategy_that_is_given_is_kept(tmp_path, flags):
   with _launched(tmp_path, 'print(sys.argv[1:])', '--', *flags) as process:
     assert process.stdout.readline().partition(' ')[2] == f'{flags}\n'
 
 
-def test_flags_count(tmp_path):
-  """Each means what its help says."""
+def test_restarts_tee_and_grace_follow_their_flags(tmp_path):
   with _launched(tmp_path, 'print("ready", flush=True)\nend(7, 0.2 * rank)',
                  '--max_restarts=1', '--tee=1', workers=3) as process:
     out, err = process.communicate()
   assert out == '[w1] ready\n' * 2 and process.returncode == 7
-  assert '[launch] starting again in 1 s (1 of 1 restarts)' in err
+  assert '[launch] restarting in 1 s (1 of 1 restarts)' in err
   with _launched(tmp_path, 'signal.signal(15, lambda *_: 0)' + _SLEEPS,
-                 '--grace_seconds=0.2') as process:
+                 '--grace_secs=0.2') as process:
     _wait_until_ready(process)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate()
   assert 'SIGTERM: the workers have 0.2 s to save' in err
-  assert 'SIGKILL to workers 0, 1' in err and process.returncode == 1
+  assert 'sending SIGKILL to workers 0, 1' in err and process.returncode == 1
 
 
-def test_logs_go_to_runs_unless_told(tmp_path):
+def test_logs_go_to_runs_by_default(tmp_path):
   (tmp_path / 'stub.py').write_text('print("here")')
   code, out, _ = _run('--workers=1', '--module=stub', cwd=tmp_path)
   assert (code, out) == (0, '[w0] here\n')
@@ -130,8 +130,8 @@ for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
   assert process.returncode == 143 and 'root cause' not in err
 
 
-def test_a_signal_to_all_processes_is_answered_by_workers(tmp_path, running):
-  """As Slurm and systemd send it."""
+def test_workers_answer_a_signal_to_all_processes(tmp_path, running):
+  """Slurm and systemd send signals so."""
   code = 'signal.signal(15, lambda *_: end(143, 0.3))' + _SLEEPS
   with _launched(tmp_path, code) as process:
     _wait_until_ready(process)
@@ -141,7 +141,7 @@ def test_a_signal_to_all_processes_is_answered_by_workers(tmp_path, running):
   assert process.returncode == 143
 
 
-def test_two_ctrl_c_end_at_once(tmp_path):
+def test_a_second_ctrl_c_ends_everything_at_once(tmp_path):
   code = """
 signal.signal(signal.SIGINT, lambda *_: print('saving', flush=True))
 """ + _SLEEPS
@@ -172,7 +172,7 @@ subprocess.Popen(['/bin/sleep', '60'], start_new_session=True)
     assert not stub_workers.left(running)
 
 
-def test_a_launcher_killed_while_it_starts(tmp_path, running):
+def test_nothing_survives_a_launcher_killed_while_it_starts(tmp_path, running):
   for millis in range(0, 120, 20):
     with _launched(tmp_path, _SLEEPS, workers=4) as process:
       process.stderr.readline()  # 'starting 4 workers'.
@@ -186,21 +186,24 @@ def test_a_launcher_killed_while_it_starts(tmp_path, running):
     (['--workers=0'], ['--workers=0', 'positive']),
     (['--workers=two'], ['--workers=two']),
     ([], ['--workers is missing']),
-    (['--module=no_such'], ['--module=no_such', 'no Python module']),
+    (['--module=no_such'], ['--module=no_such', 'not a Python module']),
     (['--module=launch.no_such'], ['--module=launch.no_such']),
     (['--module=no_such.train'], ['--module=no_such.train']),
-    (['--module=resnet'], ['--module=resnet is no']),  # No __main__.
-    (['--module=resnet.train.x'], ['--module=resnet.train.x is no']),
-    (['--module='], ['--module= is no']),
-    (['--wrokers=1'], ["'wrokers'", '--helpfull']),
-    (['--config=x'], ["'config'", 'the trainer stand after " -- "']),
+    (['--module=resnet'], ['--module=resnet is not']),  # No __main__.
+    (['--module=resnet.train.x'], ['--module=resnet.train.x is not']),
+    (['--module='], ['--module= is not']),
+    (['--module=.stub'], ['--module=.stub is not']),
+    (['--module=resnet..train'], ['--module=resnet..train is not']),
+    (['--wrokers=1'], ['--wrokers is unknown', '--help']),
+    (['--config=x'], ['--config is unknown',
+                      'Put flags for the trainer after " -- "']),
     (['surplus'], ["'surplus' is not a flag"]),
     (['--tee=0,2'], ['--tee=0,2', 'from 0 to 1']),
     (['--tee=-1'], ['--tee=-1']), (['--tee=some'], ['--tee=some']),
     (['--max_restarts=-1'], ['--max_restarts=-1']),
-    (['--log_dir=/proc/none'], ['--log_dir=/proc/none', 'may write']),
+    (['--log_dir=/proc/none'], ['--log_dir=/proc/none', 'can write to']),
 ])
-def test_flags_that_are_wrong(tmp_path, flags, words):
+def test_wrong_flags_end_it_with_one_sentence(tmp_path, flags, words):
   workers = ['--workers=2'] if flags and 'workers' not in flags[0] else []
   code, out, err = _run(*workers, *flags, cwd=tmp_path, PATH='')
   assert (code, out, err.count('\n')) == (2, '', 1), err
@@ -212,7 +215,7 @@ def test_flags_that_are_wrong(tmp_path, flags, words):
 
 @pytest.mark.parametrize('descriptors', [24, 50])
 def test_more_workers_than_the_machine_can_start(tmp_path, descriptors):
-  """None for all ports, or for all pipes: those that were started end."""
+  """Too few descriptors for all ports, or for all pipes."""
   (tmp_path / 'stub.py').write_text('import time\ntime.sleep(60)')
   done = subprocess.run(
       ['sh', '-c', f'ulimit -n {descriptors}; exec "$@"', '', sys.executable,
@@ -221,7 +224,8 @@ def test_more_workers_than_the_machine_can_start(tmp_path, descriptors):
       text=True, check=False, timeout=60)
   assert done.returncode == 2
   assert done.stderr.splitlines()[-1].startswith(
-      'error: Workers cannot be started ([Errno 24] Too many open files')
+      'error: The 20 workers could not be started ([Errno 24] Too many open '
+      'files')
 
 
 _DRY = """\
@@ -233,14 +237,14 @@ RESNET_RESTART_COUNT=0 \\
 TF_CONFIG='{{"cluster": {{"worker": ["127.0.0.1:20000", "127.0.0.1:20001"]}}, \
 "task": {{"type": "worker", "index": 0}}}}' \\
 TF_NUM_INTRAOP_THREADS={threads} \\
-{python} -m resnet.train --strategy=multi_worker_mirrored --config=x 'a b'
+{python} -P -m resnet.train --strategy=multi_worker_mirrored --config=x 'a b'
 """
 
 
-def test_dry_run(tmp_path):
+def test_a_dry_run_prints_the_command_of_each_worker(tmp_path):
   code, out, err = _run(
       '--workers=2', '--dry_run', '--', '--config=x', 'a b', cwd=tmp_path,
-      TF_NUM_INTEROP_THREADS='7')  # The user's is kept.
+      TF_NUM_INTEROP_THREADS='7')  # The user's value is kept.
   first = _DRY.format(threads=max(1, len(os.sched_getaffinity(0)) // 2),
                       python=sys.executable)
   assert (code, err) == (0, '')
@@ -249,7 +253,7 @@ def test_dry_run(tmp_path):
   assert not list(tmp_path.iterdir())
 
 
-def test_what_a_dry_run_prints_is_shell(tmp_path):
+def test_a_shell_can_run_what_a_dry_run_prints(tmp_path):
   (tmp_path / 'stub.py').write_text(
       'import os, sys\nprint(os.environ["TF_CONFIG"][:9], sys.argv[2:])')
   _, out, _ = _run('--workers=1', '--module=stub', '--dry_run', '--',
@@ -257,6 +261,17 @@ def test_what_a_dry_run_prints_is_shell(tmp_path):
   done = subprocess.run(['sh', '-c', out], cwd=tmp_path, capture_output=True,
                         text=True, check=True)
   assert done.stdout == '{"cluster ["it\'s $HOME"]\n'
+
+
+def test_a_dry_run_prints_where_the_code_is_if_python_would_not_find_it(
+    tmp_path):
+  (tmp_path / 'stub.py').write_text('')
+  _, out, _ = _run('--workers=2', '--dry_run', cwd=tmp_path,
+                   PYTHONPATH=f'/a b:{_ROOT}')
+  assert out.count(f"\nPYTHONPATH='{_ROOT}:/a b:{_ROOT}' \\\n") == 2
+  # The working directory comes last.
+  _, out, _ = _run('--workers=1', '--dry_run', '--module=stub', cwd=tmp_path)
+  assert f'\nPYTHONPATH={_ROOT}:{tmp_path} \\\n' in out
 
 
 def test_no_tensorflow_is_imported(tmp_path):
@@ -269,14 +284,14 @@ def test_no_tensorflow_is_imported(tmp_path):
 
 def test_ports_are_free_and_distinct_and_below_the_ephemeral():
   with socket.socket() as holder:
-    holder.bind(('127.0.0.1', worker_environment.FIRST_PORT + 1))
+    holder.bind(('127.0.0.1', contract.FIRST_FREE_PORT + 1))
     ports = worker_environment.free_ports(2000)
     assert len(set(ports)) == 2000
-    assert all(worker_environment.FIRST_PORT <= port < 32768 for port in ports)
+    assert all(20000 <= port < 32768 for port in ports)
 
 
 def _with_gpus(folder, count):
-  """PATH of a machine with so many GPUs."""
+  """Returns the PATH of a machine that has `count` GPUs."""
   path = folder / 'nvidia-smi'
   path.write_text('#!/bin/sh\n' + ''.join(
       f'echo "GPU {i}: A100 (UUID: GPU-{i})"\n' for i in range(count)))
@@ -293,8 +308,8 @@ def test_visible_gpus(tmp_path, monkeypatch, chosen, found):
   assert worker_environment.visible_gpus(environ) == found
 
 
-def test_each_worker_has_gpus_of_its_own(tmp_path):
-  code, out, err = _run('--workers=2', '--devices_per_worker=2', '--dry_run',
+def test_each_worker_has_its_own_gpus(tmp_path):
+  code, out, err = _run('--workers=2', '--gpus_per_worker=2', '--dry_run',
                         PATH=_with_gpus(tmp_path, 5))
   assert (code, err) == (0, '')
   assert [line for line in out.splitlines() if line.startswith('CUDA')] == [
@@ -302,16 +317,17 @@ def test_each_worker_has_gpus_of_its_own(tmp_path):
 
 
 def test_too_few_gpus(tmp_path):
-  code, _, err = _run('--workers=2', '--devices_per_worker=2',
+  code, _, err = _run('--workers=2', '--gpus_per_worker=2',
                       PATH=_with_gpus(tmp_path, 3))
-  assert code == 2 and 'needs 4 GPUs, and there are 3 here' in err
-  worker_environment.check_devices(1, 3, ['0', '1', '2'])
+  assert code == 2 and 'needs 4 GPUs, but 3 can be used here' in err
+  worker_environment.check_gpus(1, 3, ['0', '1', '2'])
   with pytest.raises(UserError, match='needs 4 GPUs'):
-    worker_environment.check_devices(4, 1, ['0', '1', '2'])
+    worker_environment.check_gpus(4, 1, ['0', '1', '2'])
 
 
-def test_gpus_that_stay_idle_are_spoken_of(tmp_path):
+def test_idle_gpus_cause_a_warning(tmp_path):
   (tmp_path / 'stub.py').write_text('')
   _, _, err = _run('--workers=1', '--module=stub', cwd=tmp_path,
                    PATH=_with_gpus(tmp_path, 8))
-  assert err.startswith('warning: 8 GPUs stay idle')
+  assert err.startswith(
+      'warning: The GPUs of this machine (8) stay idle')

@@ -1,4 +1,4 @@
-"""Lines stay whole, none is lost, and a console that is gone ends nothing."""
+"""Lines stay whole, none is lost, and a closed console ends nothing."""
 import io
 import os
 import re
@@ -14,7 +14,7 @@ from tests.launch import stub_workers
 
 
 class _Pieces(io.RawIOBase):
-  """What a pipe gives, piece by piece."""
+  """A pipe that is read piece by piece."""
 
   def __init__(self, pieces):
     self._pieces = list(pieces)
@@ -24,7 +24,7 @@ class _Pieces(io.RawIOBase):
 
 
 def _read(pieces, log, notice=b'trouble'):
-  """(Reader at its end, bytes shown, text said)."""
+  """Returns (Reader at its end, bytes shown, text said)."""
   out, err = io.BytesIO(), io.StringIO()
   reader = output.Reader(
       3, _Pieces(pieces), log, output.Console([3], out, err), notice)
@@ -44,7 +44,7 @@ def _read(pieces, log, notice=b'trouble'):
     (['one\r', 'two\n'], ['one', 'two']),
     ([], []),
 ])
-def test_lines(tmp_path, pieces, lines):
+def test_lines_are_shown_whole_and_logged_unchanged(tmp_path, pieces, lines):
   pieces = [piece.encode() for piece in pieces]
   path = tmp_path / 'log'
   reader, shown, said = _read(pieces, open(path, 'wb', buffering=0))
@@ -62,7 +62,7 @@ def test_a_line_without_end_does_not_fill_the_memory(tmp_path):
   assert [len(line) for line in lines[:-1]] == [2**20 + 2**16 + 5] * 2
 
 
-def test_bytes_that_are_no_text(tmp_path):
+def test_bytes_that_are_not_text(tmp_path):
   reader, shown, _ = _read(
       [b'\xff\x00\n'], open(tmp_path / 'log', 'wb', buffering=0))
   assert shown == b'[w3] \xff\x00\n' and reader.last_lines() == ['\ufffd\x00']
@@ -70,17 +70,17 @@ def test_bytes_that_are_no_text(tmp_path):
 
 @pytest.mark.parametrize('text, noticed', [
     (b'so much trouble here\n', True), (b'trou', False)])
-def test_notice(tmp_path, text, noticed):
+def test_a_notice_is_found_across_reads(tmp_path, text, noticed):
   pieces = [text[:8], text[8:], b'line\n' * 30]
   reader, _, _ = _read(pieces, open(tmp_path / 'log', 'wb', buffering=0))
   assert reader.noticed == noticed
 
 
-def test_a_full_disk_is_said_once_and_reading_goes_on():
+def test_a_full_disk_is_reported_once_and_reading_continues():
   _, shown, said = _read(
       [b'one\n', b'two\n'], open('/dev/full', 'wb', buffering=0))
   assert shown == b'[w3] one\n[w3] two\n'
-  assert said == ('[launch] the log of worker 3 ends here (No space left on '
+  assert said == ('[launch] the log of worker 3 stops here (No space left on '
                   'device): /dev/full\n')
 
 
@@ -118,7 +118,7 @@ class _Slow(io.BytesIO):
       time.sleep(1e-5)
 
 
-def test_one_writes_at_a_time():
+def test_one_thread_writes_at_a_time():
   stream = _Slow()
   console = output.Console(range(4), stream, io.TextIOWrapper(
       stream, write_through=True))
@@ -141,12 +141,12 @@ def test_only_chosen_workers_are_shown_but_all_are_logged(tmp_path):
       '0\n', '1\n', '2\n']
 
 
-def test_a_console_that_is_gone_ends_no_training():
+def test_a_closed_console_does_not_end_the_training():
   """As in `python -m launch.local ... | head -1`."""
   out, theirs = os.pipe()
   os.close(out)
   code = """
-from launch import output
+from launch.local import output
 console = output.Console([0])
 for _ in range(3):
   console.show(0, [b'line'])

@@ -1,4 +1,4 @@
-"""What is started again, how often, and how long after."""
+"""What is restarted, how often, and after what wait."""
 import signal
 
 import pytest
@@ -28,7 +28,7 @@ def _codes(outcomes, **limits):
     ((143, 143), None), ((0, 143), None), ((1, 143), None), ((143, -9), None),
     ((0, 5), None), ((143, -15), None),
 ])
-def test_first_attempt(codes, expected):
+def test_exit_code_after_the_first_attempt(codes, expected):
   assert _codes([_ended(*codes)]) == [expected]
 
 
@@ -38,12 +38,12 @@ def test_failures_are_counted_and_143_is_not():
                        failures=2)
   assert [v.code for v in verdicts] == [None] * 5 + [7]
   assert [v.sentence for v in verdicts] == [
-      'starting again (not counted: exit code 143 asks for it)',
-      'starting again (1 of 2 restarts)',
-      'starting again (not counted: exit code 143 asks for it)',
-      'starting again (2 of 2 restarts)',
-      'starting again (not counted: exit code 143 asks for it)',
-      'not started again, as 2 restarts are used up']
+      'restarting (not counted: exit code 143 asks for a restart)',
+      'restarting (1 of 2 restarts)',
+      'restarting (not counted: exit code 143 asks for a restart)',
+      'restarting (2 of 2 restarts)',
+      'restarting (not counted: exit code 143 asks for a restart)',
+      'not restarting (--max_restarts=2 is used up)']
   assert [v.cause.code for v in verdicts] == [143, 7, 143, 7, 143, 7]
 
 
@@ -54,16 +54,18 @@ def test_exit_code_is_that_of_the_root_cause(codes, expected):
 
 
 @pytest.mark.parametrize('code', [143, -9, 0])
-def test_one_that_had_to_be_ended_has_failed(code):
-  outcome = attempt.Outcome((worker_process.Exit(0, 0, 50.0),
-                           worker_process.Exit(1, code, 120.0, forced=True)))
+def test_a_worker_that_had_to_be_ended_has_failed(code):
+  outcome = attempt.Outcome((
+      worker_process.Exit(0, 0, 50.0),
+      worker_process.Exit(1, code, 120.0, forced=True)))
   assert _codes([outcome], failures=0) == [1 if code else 0]
 
 
 @pytest.mark.parametrize('code, cause', [(143, 0), (-9, 2)])
-def test_one_that_hung_is_the_cause_unless_another_failed(code, cause):
+def test_a_worker_that_hung_is_the_cause_unless_another_failed(code, cause):
   outcome = attempt.Outcome((
-      worker_process.Exit(2, code, 50.0), worker_process.Exit(0, 143, 70.0, forced=True),
+      worker_process.Exit(2, code, 50.0),
+      worker_process.Exit(0, 143, 70.0, forced=True),
       worker_process.Exit(1, -9, 130.0, forced=True)))
   assert outcome.cause.rank == cause
   assert _codes([outcome], failures=0) == [1]
@@ -74,9 +76,9 @@ def test_short_attempts_wait_longer_each_time_and_end(code):
   verdicts = _verdicts([_ended(code, 143, secs=9.9)] * 5, failures=9)
   assert [v.wait_secs for v in verdicts[:4]] == [1, 2, 4, 8]
   assert [v.code for v in verdicts] == [None] * 4 + [1]
-  assert 'starting again in 8 s (' in verdicts[3].sentence
+  assert 'restarting in 8 s (' in verdicts[3].sentence
   assert verdicts[4].sentence == (
-      'not started again, as 5 attempts in a row ended within 10 s')
+      'not restarting (5 attempts in a row ended within 10 s)')
 
 
 def test_a_long_attempt_ends_a_row_of_short_ones():
@@ -87,7 +89,8 @@ def test_a_long_attempt_ends_a_row_of_short_ones():
 
 
 def test_an_attempt_is_as_short_as_its_first_worker():
-  outcome = attempt.Outcome((worker_process.Exit(1, 143, 9.0), worker_process.Exit(0, 143, 19.0)))
+  outcome = attempt.Outcome((
+      worker_process.Exit(1, 143, 9.0), worker_process.Exit(0, 143, 19.0)))
   assert _verdicts([outcome])[0].wait_secs == 1
 
 
@@ -97,22 +100,22 @@ def _port_taken(*codes):
 
 
 @pytest.mark.parametrize('codes', [(2, 143), (143, 143), (1, 143), (1, -15)])
-def test_ports_in_use_are_not_counted_but_five_times(codes):
+def test_ports_in_use_are_forgiven_five_times(codes):
   verdicts = _verdicts([_port_taken(*codes)] * 6, failures=0)
   assert [v.code for v in verdicts] == [None] * 5 + [1]
   assert [v.wait_secs for v in verdicts] == [0] * 6
   assert verdicts[0].sentence == (
-      'the port of worker 0 is in use: starting again with others (not '
-      'counted)')
+      'the port of worker 0 is already in use: restarting with other ports '
+      '(not counted)')
   assert verdicts[5].sentence == (
-      'not started again, as ports were in use 6 times')
+      'not restarting (ports were in use 6 times)')
 
 
 def test_another_permanent_error_beside_a_port_in_use():
   assert _codes([_port_taken(143, 2)]) == [2]
 
 
-def test_a_worker_that_is_done_did_not_lack_its_port():
+def test_a_worker_that_is_done_had_its_port():
   assert 'exit code 143' in _verdicts([_port_taken(0, 143)])[0].sentence
 
 
@@ -124,16 +127,16 @@ def test_a_worker_that_is_done_did_not_lack_its_port():
     ((-9, -9), {'interrupted': True, 'killed': (0, 1)}, 130),
     ((0, 0), {'interrupted': True}, 0),
 ])
-def test_stopped(codes, fields, expected):
+def test_exit_code_of_a_run_that_was_stopped(codes, fields, expected):
   fields = {'stop': signal.SIGTERM, **fields}
   assert _codes([_ended(*codes, **fields)]) == [expected]
 
 
-# With processes: what the attempts have in common, and what not.
+# With processes.
 
 
-def test_attempts(tmp_path):
-  """A failure, one that asks for it, a port in use; then all is well."""
+def test_restarts_after_a_failure_a_request_and_a_port_in_use(tmp_path):
+  """Each attempt has its own ports and its own logs."""
   result = stub_workers.run(tmp_path, """
 print(attempt, sys.argv[1:], json.loads(os.environ['TF_CONFIG'])['cluster'])
 if attempt == 0:
@@ -148,47 +151,47 @@ if attempt == 2 and rank == 1:
   starts = [line for line in result.said if 'starting' in line]
   assert starts == [
       f'[launch] starting 2 workers on the CPU (logs: {tmp_path}/attempt_0)',
-      '[launch] starting again (1 of 3 restarts)',
+      '[launch] restarting (1 of 3 restarts)',
       f'[launch] starting 2 workers on the CPU (logs: {tmp_path}/attempt_1)',
-      '[launch] starting again (not counted: exit code 143 asks for it)',
+      '[launch] restarting (not counted: exit code 143 asks for a restart)',
       f'[launch] starting 2 workers on the CPU (logs: {tmp_path}/attempt_2)',
-      '[launch] the port of worker 1 is in use: starting again with others '
-      '(not counted)',
+      '[launch] the port of worker 1 is already in use: restarting with other '
+      'ports (not counted)',
       f'[launch] starting 2 workers on the CPU (logs: {tmp_path}/attempt_3)']
-  for attempt in range(4):
-    text = (tmp_path / f'attempt_{attempt}' / 'worker_1.log').read_text()
-    assert text.startswith(f'{attempt} []')
+  for number in range(4):
+    text = (tmp_path / f'attempt_{number}' / 'worker_1.log').read_text()
+    assert text.startswith(f'{number} []')
   clusters = {line.partition('{')[2] for line in result.out if '[]' in line}
   assert len(clusters) == 4
 
 
-def test_a_port_in_use_is_looked_for_at_the_start_only(tmp_path):
+def test_a_port_in_use_counts_as_such_only_at_the_start(tmp_path):
   result = stub_workers.run(
       tmp_path, "print('Could not start gRPC server')\nend(2)",
       times=stub_workers.QUICK._replace(port_secs=0.0))
   assert result.code == 2
 
 
-def test_a_crash_loop(tmp_path):
+def test_a_crash_loop_ends(tmp_path):
   limits = restarts.Limits(first_wait_secs=0.01)
   result = stub_workers.run(tmp_path, 'end(143)', limits=limits)
   assert result.code == 1 and len(list(tmp_path.iterdir())) == 5
-  waits = [line for line in result.said if 'starting again' in line]
+  waits = [line for line in result.said if 'restarting in' in line]
   assert [line.split(' (')[0] for line in waits] == [
-      f'[launch] starting again in {secs} s' for secs in
+      f'[launch] restarting in {secs} s' for secs in
       (0.01, 0.02, 0.04, 0.08)]
 
 
-def test_a_signal_while_nothing_runs(tmp_path):
+def test_a_signal_before_a_restart_ends_the_run(tmp_path):
   limits = restarts.Limits(first_wait_secs=100.0)
   result = stub_workers.run(
       tmp_path, 'end(1)', limits=limits,
-      at=[('starting again in 100 s', signal.SIGTERM, 1)])
+      at=[('restarting in 100 s', signal.SIGTERM, 1)])
   assert result.code == 143
-  assert result.said[-1] == '[launch] stopped before the next start'
+  assert result.said[-1] == '[launch] stopped before the restart'
 
 
-def test_logs_that_are_there_are_kept(tmp_path):
+def test_existing_logs_are_kept(tmp_path):
   for text in ('first', 'second'):
     assert stub_workers.run(tmp_path, f'print("{text}")').code == 0
   assert [(tmp_path / f'attempt_{i}' / 'worker_0.log').read_text()

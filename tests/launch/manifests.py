@@ -1,11 +1,11 @@
-"""What the objects of a training job must be, so that Kubernetes takes them
-and does with them what was meant.
+"""Checks that Kubernetes accepts the objects of a training job and that they do
+what was intended.
 
   assert not list(problems(objects))
 
-Besides what is published for programs (tests/published.py): what that does not
-tell, from the documentation, as enumerations, quantities, and names and numbers
-that have to agree.
+Uses the published schemas (tests/resnet/published.py). The rest is from the
+documentation, because no schema holds it: enumerations, quantities, and names
+and numbers that must agree.
 """
 import json
 import re
@@ -24,7 +24,7 @@ _ENUMS = {
     'Worker.restartPolicy': {'ExitCode'},
     'cleanPodPolicy': {'Running'},
     'successPolicy': {'AllWorkers'},
-    'restartStrategy': {'BlockingRecreate'},  # Or old pods would be met.
+    'restartStrategy': {'BlockingRecreate'},  # Or old pods would join.
     'failurePolicy.rules.action': {
         'FailJobSet', 'RestartJobSet', 'RestartJobSetAndIgnoreMaxRestarts'},
     'onJobFailureReasons': {
@@ -37,9 +37,9 @@ _ENUMS = {
     'tolerations.operator': {'Exists', 'Equal'},
     'tolerations.effect': {'NoSchedule', 'PreferNoSchedule', 'NoExecute'},
 }
-_QUANTITY = re.compile(  # Of the API reference, positive numbers alone.
+_QUANTITY = re.compile(  # From the API reference; only positive numbers.
     r'(\d+(\.\d*)?|\.\d+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)?')
-_MESSAGES = {  # Of a Job that failed, as its controller writes them.
+_MESSAGES = {  # Those of a failed Job, as its controller writes them.
     True: 'Container trainer for pod default/r50-0 failed with exit code {} '
           'matching FailJob rule at index {}',
     False: 'Pod default/r50-0 has condition DisruptionTarget matching FailJob '
@@ -47,7 +47,7 @@ _MESSAGES = {  # Of a Job that failed, as its controller writes them.
 
 
 def problems(objects):
-  """Sentences on what is wrong with a list of parsed objects."""
+  """Yields sentences that say what is wrong with a list of parsed objects."""
   for check in (_enums, _quantities, _names, _pods, _workers, _outcomes,
                 _network, _tensorboard):
     yield from check(objects)
@@ -56,7 +56,7 @@ def problems(objects):
 
 
 def template(one):
-  """The PodTemplateSpec of an object that starts pods; None for others."""
+  """Returns the PodTemplateSpec of an object that starts pods, or None."""
   spec = one['spec']
   if one['kind'] == 'JobSet':
     spec = spec['replicatedJobs'][0]['template']['spec']
@@ -66,20 +66,20 @@ def template(one):
 
 
 def job_spec(one):
-  """The spec of a Job, or of the Job of a JobSet; None for others."""
+  """Returns the spec of a Job, or of the Job in a JobSet; None for others."""
   if one['kind'] == 'JobSet':
     return one['spec']['replicatedJobs'][0]['template']['spec']
   return one['spec'] if one['kind'] == 'Job' else None
 
 
 def trainer(objects):
-  """The object that starts the workers."""
+  """Returns the object that starts the workers."""
   found, = [one for one in objects if one['kind'] in ('Job', 'JobSet', 'TFJob')]
   return found
 
 
 def _walk(value, path=()):
-  """Yields (names of fields, value) of all texts and numbers."""
+  """Yields (names of the fields, value) for all texts and numbers."""
   if isinstance(value, dict):
     for name, inner in value.items():
       yield from _walk(inner, (*path, name))
@@ -102,22 +102,22 @@ def _quantities(objects):
   for path, value in _walk(objects):
     if {'requests', 'limits', 'sizeLimit'} & set(path) and not (
         _QUANTITY.fullmatch(value) and re.search('[1-9]', value)):
-      yield f'{".".join(path)} is {value!r}, no quantity'
+      yield f'{".".join(path)} is {value!r}, not a quantity'
 
 
 def _names(objects):
   one = trainer(objects)
   job, workers = one['metadata']['name'], count(one)
   longest = {'Job': f'{job}-{workers - 1}',
-             # JobSet checks names with what Kubernetes appends to pods'.
+             # JobSet's checks include what Kubernetes appends to pods' names.
              'JobSet': f'{job}-worker-0-{workers - 1}-abcde',
              'TFJob': f'{job}-worker-{workers - 1}'}
   for name in (longest[one['kind']], *(x['metadata']['name'] for x in objects)):
     if not re.fullmatch('[a-z]([-a-z0-9]*[a-z0-9])?', name) or len(name) > 63:
-      yield f'{name} is no name of a host'
-  for other in objects:  # What is deleted by label must have it.
+      yield f'{name} is not a host name'
+  for other in objects:  # They are deleted by label.
     if other['metadata']['labels']['app.kubernetes.io/instance'] != job:
-      yield f'The {other["kind"]} has not the label of the job'
+      yield f'The {other["kind"]} lacks the label of the job'
 
 
 def _pods(objects):
@@ -131,7 +131,7 @@ def _pods(objects):
         or rights['capabilities'] != {'drop': ['ALL']}
         or rights.get('privileged') or spec.get('hostNetwork')
         or spec['automountServiceAccountToken'] or spec['enableServiceLinks']):
-      yield f'{container["name"]} has rights that it needs not'
+      yield f'{container["name"]} has rights that it does not need'
     if not spec['shareProcessNamespace']:
       yield f'{container["name"]} is process 1, which ignores signals'
     if not rights['readOnlyRootFilesystem']:
@@ -142,15 +142,15 @@ def _pods(objects):
       yield f'{container["name"]} cannot write to {home}'
     mounted = {mount['name'] for mount in container['volumeMounts']}
     if mounted != {volume['name'] for volume in spec['volumes']}:
-      yield f'{container["name"]} does not mount just its volumes'
+      yield f'{container["name"]} does not mount exactly its volumes'
     requests, limits = (container['resources'][name]
                         for name in ('requests', 'limits'))
     if requests['memory'] != limits['memory']:
-      yield f'{container["name"]} may be given less memory than it may use'
+      yield f'{container["name"]} may use more memory than it requests'
 
 
 def _writable(spec, container):
-  """Paths of the volumes that a container may write to."""
+  """Returns the paths of the volumes that a container may write to."""
   claims = {each['name'] for each in spec['volumes']
             if each.get('persistentVolumeClaim', {}).get('readOnly')}
   return [mount['mountPath'] for mount in container['volumeMounts']
@@ -158,13 +158,13 @@ def _writable(spec, container):
 
 
 def count(one):
-  """Workers of an object that starts them."""
+  """Returns the number of workers that an object starts."""
   return (one['spec']['tfReplicaSpecs']['Worker']['replicas']
           if one['kind'] == 'TFJob' else job_spec(one)['completions'])
 
 
 def _workers(objects):
-  """What the pods of workers must have for TensorFlow."""
+  """Yields what the workers' pods lack that TensorFlow needs."""
   one = trainer(objects)
   name, spec = one['metadata']['name'], template(one)['spec']
   container, = spec['containers']
@@ -174,7 +174,7 @@ def _workers(objects):
   mounts = {each['mountPath']: {**volumes.get(each['name'], {}), **each}
             for each in container['volumeMounts']}
   if 'medium' not in mounts.get('/dev/shm', {}).get('emptyDir', {}):
-    yield 'There is no memory at /dev/shm'
+    yield 'There is no shared memory at /dev/shm'
   workdir, = (word.partition('=')[2] for word in container['command']
               if word.startswith('--workdir='))
   kept = [path for path in _writable(spec, container)
@@ -184,22 +184,22 @@ def _workers(objects):
       yield f'{folder} is not kept'
   if one['kind'] == 'TFJob':
     if (container['name'], port['name']) != ('tensorflow', 'tfjob-port'):
-      yield 'The operator knows neither container nor port'
+      yield 'The operator does not know the container or the port'
     return
   hosts = {'Job': f'{name}-{{index}}', 'JobSet': f'{name}-worker-0-{{index}}'}
   subdomain = (spec['subdomain'] if one['kind'] == 'Job'
                else one['spec']['network']['subdomain'])
   if variables.get('RESNET_WORKER_HOST_PATTERN') != (
       f'{hosts[one["kind"]]}.{subdomain}:{port["containerPort"]}'):
-    yield 'The workers are not where they are looked for'
+    yield 'The workers do not have the addresses that they look for'
   job = job_spec(one)
   if not (str(job['completions']) == str(job['parallelism'])
           == variables.get('RESNET_NUM_WORKERS')):
-    yield 'The workers are not of one number'
+    yield 'The numbers of workers differ'
 
 
 def _outcomes(objects):
-  """The exit codes of the project, played through the rules."""
+  """Plays the project's exit codes through the rules."""
   one = trainer(objects)
   job = job_spec(one)
   if job is None:
@@ -238,7 +238,7 @@ def _outcome(one, rules, code, disrupted, wanted):
 
 
 def _jobset_action(jobset_rules, rules, code, disrupted):
-  """What a JobSet does when the first of its pods fails."""
+  """Returns what a JobSet does when the first of its pods fails."""
   index = next((index for index, rule in enumerate(rules)
                 if pods.action([rule], code, disrupted) == 'FailJob'), None)
   reason = 'BackoffLimitExceeded' if index is None else 'PodFailurePolicy'
@@ -253,7 +253,7 @@ def _jobset_action(jobset_rules, rules, code, disrupted):
 
 
 def _network(objects):
-  """Names of workers, and who may connect to them."""
+  """Checks the names of the workers and who may connect to them."""
   one = trainer(objects)
   pod = template(one)
   labels = pod['metadata']['labels']
@@ -275,7 +275,7 @@ def _network(objects):
     yield 'The NetworkPolicy does not guard the workers'
   peers = [{'podSelector': {'matchLabels': labels}}]
   if policy['ingress'] != [{'from': peers}]:
-    yield 'Others than the workers may connect to them, or they may not'
+    yield 'Others may connect to the workers, or the workers may not'
 
 
 def _tensorboard(objects):
@@ -295,8 +295,8 @@ def _tensorboard(objects):
   own, = service['ports']
   if (own['targetPort'] != port['name'] or own['port'] != port['containerPort']
       or f'--port={own["port"]}' not in container['command']):
-    yield 'TensorBoard listens elsewhere'
+    yield 'TensorBoard listens on another port'
   if service['type'] != 'ClusterIP':
-    yield 'TensorBoard is seen from outside of the cluster'
+    yield 'TensorBoard can be reached from outside the cluster'
   if _writable(pod['spec'], container) != ['/tmp']:
     yield 'TensorBoard may write'

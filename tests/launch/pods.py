@@ -2,19 +2,20 @@
 
   ended = run(objects, image=folder, claims={'runs': folder}, logs=folder)
 
-Emulates, by their documentation, the Job controller (podFailurePolicy, whose
-first rule that matches counts; backoffLimit; a pod of the same index in place
-of one that has failed), the names of pods (hostnames, and the DNS names of a
-headless Service), variables in commands, and volumes. A pod is a process tree
-with network, mounts, hostname, and process numbers of its own: as with
-shareProcessNamespace, the command is a child of process 1, and what it leaves
-behind ends with it. Each pod has a new address, and the names follow.
+Emulates, as documented, the Job controller (podFailurePolicy, of which the
+first matching rule counts; backoffLimit; a new pod of the same index for one
+that has failed), the names of pods (hostnames, and the DNS names of a headless
+Service), variables in commands, and volumes. A pod is a process tree with its
+own network, mounts, hostname and process numbers: as with
+shareProcessNamespace, the command is a child of process 1, and the processes
+that it leaves behind end with it. Each pod has a new address, and the names
+follow.
 
-Not emulated: images (a folder of this machine stands for the image's working
-folder, and all other files are this machine's), users, resources, scheduling,
-and the time that Kubernetes waits before a restart.
+Not emulated: images (a folder of this machine stands for what the image has
+installed for Python; all other files are this machine's), users, resources,
+scheduling, and the time that Kubernetes waits before a restart.
 
-All pods live within namespaces of one process, and end with it.
+All pods live in namespaces of one process and end with it.
 """
 import functools
 import json
@@ -29,9 +30,9 @@ import time
 from typing import NamedTuple
 
 _ROOT = pathlib.Path(__file__).parents[2]
-_POLL_SECS = 0.01
-_IMAGE = '/opt'  # A folder of every Linux, mounted over within pods alone.
-# Whoever is not root becomes it within a namespace of users.
+POLL_SECS = 0.01
+_IMAGE = '/opt'  # A folder of every Linux; only pods mount something over it.
+# A user namespace turns any user into root.
 _OUTER = ('unshare', *(() if os.geteuid() == 0 else ('--user', '-r')), '--net',
           '--mount-proc', '--pid', '--fork', '--kill-child')
 _INNER = ('unshare', '--net', '--uts', '--mount-proc', '--pid', '--fork',
@@ -45,13 +46,13 @@ class Ended(NamedTuple):
   """How a Job ended."""
   status: str  # The condition: Complete or Failed.
   reason: str  # PodFailurePolicy or BackoffLimitExceeded, if it failed.
-  failed: int  # Pods that were counted.
+  failed: int  # Pods that counted as failed.
   pods: list  # [index, exit code, what was done], in the order of their ends.
 
 
 @functools.cache
 def missing():
-  """Why pods cannot run here; empty if they can."""
+  """Returns why pods cannot run here; empty if they can."""
   try:
     done = subprocess.run([*_OUTER, *_INNER, 'sh', '-ec', _PROBE], timeout=30,
                           capture_output=True, text=True, check=False)
@@ -61,16 +62,17 @@ def missing():
 
 
 def run(objects, *, image, claims, logs, signals=(), timeout=60):
-  """Runs the Job among some objects to its end.
+  """Runs the Job in a manifest to its end.
 
   Args:
-    objects: parsed manifest.
-    image: folder that commands run in; their only environment is the pod's.
+    objects: the parsed manifest.
+    image: folder with the packages that the image has installed for Python.
+      The only environment of a command is the pod's.
     claims: {PersistentVolumeClaim: folder}.
-    logs: folder; what a pod prints goes to INDEX.log, one pod after the other.
-    signals: tuples (index, path, how): that pod, once the path exists, is
-      killed (how: 'SIGKILL') or preempted ('preempt': told to end, and killed
-      after its grace).
+    logs: folder; the output of pod N is appended to N.log.
+    signals: tuples (index, path, how): once the path exists, that pod is killed
+      (how: 'SIGKILL') or preempted ('preempt': told to end, and killed after
+      its grace period).
     timeout: seconds.
 
   Returns:
@@ -84,9 +86,10 @@ def run(objects, *, image, claims, logs, signals=(), timeout=60):
              'claims': {k: os.fspath(v) for k, v in claims.items()},
              'logs': os.fspath(logs)}
   with subprocess.Popen(
-      [*_OUTER, sys.executable, '-m', 'tests.pods'], cwd=_ROOT, text=True,
-      stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-    # At the end of its input it ends, and does not before all pods have ended.
+      [*_OUTER, sys.executable, '-m', 'tests.launch.pod_controller'],
+      cwd=_ROOT, text=True, stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE) as process:
+    # It ends when its input ends, or when all pods have ended.
     timer = threading.Timer(timeout, process.stdin.close)
     try:
       process.stdin.write(json.dumps(request) + '\n')
@@ -102,7 +105,7 @@ def run(objects, *, image, claims, logs, signals=(), timeout=60):
 
 
 def action(rules, code, disrupted):
-  """What a podFailurePolicy does about a failed pod of one container."""
+  """Returns what a podFailurePolicy does about a failed pod."""
   for rule in rules:
     exits = rule.get('onExitCodes')
     if exits and (code in exits['values']) == (exits['operator'] == 'In'):
@@ -115,7 +118,7 @@ def action(rules, code, disrupted):
 
 
 def expand(word, variables):
-  """A word of a command, as Kubernetes puts variables into it."""
+  """Returns a word of a command with its variables filled in."""
   def value(match):
     if match[0] == '$$':
       return '$'
@@ -123,8 +126,8 @@ def expand(word, variables):
   return re.sub(r'\$\$|\$\(([^()]*)\)', value, word)
 
 
-class _Node:
-  """Where pods run: addresses, names, and a bridge between them."""
+class Node:
+  """Where pods run: a bridge between them, their addresses and names."""
 
   def __init__(self, request):
     self.request = request
@@ -135,7 +138,7 @@ class _Node:
     _ip('link', 'set', 'pods', 'up')
 
   def start(self, hostname, names, command, variables, mounts, log):
-    """Starts a pod; returns the process that waits for its end."""
+    """Starts a pod; returns the process that ends when it does."""
     number = next(self._addresses)
     address = f'10.0.0.{number}'
     self._names[hostname] = f'{address} {" ".join([hostname, *names])}\n'
@@ -152,7 +155,7 @@ class _Node:
     own = os.readlink('/proc/self/ns/net')
     while (process.poll() is None
            and os.readlink(f'/proc/{process.pid}/ns/net') == own):
-      time.sleep(_POLL_SECS)
+      time.sleep(POLL_SECS)
     _ip('link', 'add', f'pod{number}', 'type', 'veth', 'peer', 'name', 'eth0',
         'netns', f'{process.pid}')
     _ip('link', 'set', f'pod{number}', 'master', 'pods', 'up')
@@ -160,12 +163,12 @@ class _Node:
 
   def _write_hosts(self):
     text = '127.0.0.1 localhost\n' + ''.join(self._names.values())
-    # At once: somebody may be reading it.
+    # In one write: a pod may be reading it.
     with open(self._hosts, 'r+b', buffering=0) as file:
       file.write(text.encode().ljust(2**14, b'\n'))
 
 
-class _Pod:
+class Pod:
   """One pod of a Job."""
 
   def __init__(self, node, objects, job, index):
@@ -181,30 +184,30 @@ class _Pod:
         name, [f'{name}.{service}' for service in _services(objects, template)],
         [expand(word, variables) for word in container['command']],
         {'PATH': f'{os.path.dirname(sys.executable)}:/usr/sbin:/usr/bin:/bin',
-         **variables},
+         'PYTHONPATH': _IMAGE, **variables},
         _mounts(template['spec'], container, node.request),
         f'{node.request["logs"]}/{index}.log')
 
   def send(self, number):
-    """Sends a signal to the command, if it still runs."""
+    """Sends a signal to the command if it is still running."""
     for first in _children(self._process.pid):
       for child in _children(first):
         os.kill(child, number)
 
   def delete(self):
-    """Tells it to end, and to be killed after its grace."""
+    """Tells it to end; it is killed after its grace period."""
     self.send(signal.SIGTERM)
     self._kill_at = time.monotonic() + self._grace_secs
 
   def ended(self):
-    """Its exit code; None while it runs."""
+    """Returns its exit code; None while it is running."""
     if self._kill_at and time.monotonic() > self._kill_at:
       self.send(signal.SIGKILL)
     return self._process.poll()
 
 
 def _children(pid):
-  """Process numbers; none if it has ended."""
+  """Returns process numbers; none if the parent has ended."""
   try:
     text = pathlib.Path(f'/proc/{pid}/task/{pid}/children').read_text()
   except OSError:
@@ -213,7 +216,7 @@ def _children(pid):
 
 
 def _services(objects, template):
-  """Names of the Services that give the pods of a template DNS names."""
+  """Yields the names of Services that give a template's pods DNS names."""
   for one in objects:
     spec = one.get('spec', {})
     if (one['kind'] == 'Service' and spec.get('clusterIP') == 'None'
@@ -224,7 +227,7 @@ def _services(objects, template):
 
 
 def _mounts(spec, container, request):
-  """Shell commands that mount the image and the volumes of a container."""
+  """Yields shell commands that mount the image and the volumes."""
   volumes = {one['name']: one for one in spec['volumes']}
   hidden = _hidden([_IMAGE, *(
       one['mountPath'] for one in container['volumeMounts'])])
@@ -251,7 +254,7 @@ def _mounts(spec, container, request):
 
 
 def _hidden(paths):
-  """{number of a file: folder} of what pods need and mounts would hide."""
+  """Returns {file descriptor: folder} of needed folders that mounts hide."""
   needed = map(os.path.realpath, (_ROOT, sys.prefix, sys.base_prefix))
   found = {folder for folder in needed for path in paths
            if f'{folder}/'.startswith(f'{path}/')}
@@ -260,75 +263,3 @@ def _hidden(paths):
 
 def _ip(*words):
   subprocess.run(['ip', *words], check=True)
-
-
-def _control(node, objects, job, signals):
-  """The Job controller: an Ended as a dict."""
-  spec = job['spec']
-  rules = spec.get('podFailurePolicy', {}).get('rules', ())
-  ended, failed, reason = [], 0, ''
-  running, waiting = {}, list(range(spec['completions']))
-  while (running or waiting) and not reason:
-    # As many as may run at once, and each index once.
-    while waiting and len(running) < spec['parallelism']:
-      index = waiting.pop(0)
-      running[index] = _Pod(node, objects, job, index)
-    signals = [one for one in signals if not _signal(running, *one)]
-    for pod, code in _ends(running):
-      done = (action(rules, code, pod.disrupted) if code else 'Succeed')
-      ended.append([pod.index, code, done])
-      failed += done == 'Count'
-      if done == 'FailJob':
-        reason = 'PodFailurePolicy'
-      elif failed > spec['backoffLimit']:
-        reason = 'BackoffLimitExceeded'
-      elif code:
-        waiting.append(pod.index)
-    time.sleep(_POLL_SECS)
-  for pod in running.values():
-    pod.delete()
-  while running:
-    ended += [[pod.index, code, 'Delete'] for pod, code in _ends(running)]
-    time.sleep(_POLL_SECS)
-  return {'status': 'Failed' if reason else 'Complete', 'reason': reason,
-          'failed': failed, 'pods': ended}
-
-
-def _ends(running):
-  """Takes the pods that have ended out; returns them and their exit codes."""
-  ends = [(pod, pod.ended()) for pod in running.values()]
-  ends = [(pod, code) for pod, code in ends if code is not None]
-  for pod, _ in ends:
-    del running[pod.index]
-  return ends
-
-
-def _signal(running, index, path, how):
-  """Sends what is due; returns whether it was."""
-  if index not in running or not os.path.exists(path):
-    return False
-  if how == 'preempt':
-    running[index].disrupted = True
-    running[index].delete()
-  else:
-    running[index].send(signal.Signals[how])
-  return True
-
-
-def _main():
-  request = json.loads(sys.stdin.readline())
-
-  def end_with_whoever_asked():
-    while os.read(sys.stdin.fileno(), 1):
-      pass
-    os._exit(1)  # As process 1, and so with all others.
-
-  threading.Thread(target=end_with_whoever_asked, daemon=True).start()
-  objects = request['objects']
-  job, = (one for one in objects if one['kind'] == 'Job')
-  print(json.dumps(_control(_Node(request), objects, job, request['signals'])),
-        flush=True)
-
-
-if __name__ == '__main__':
-  _main()

@@ -3,9 +3,9 @@
   with running(folder) as cluster:
     cluster.run('srun', '--nodes=2', 'hostname')
 
-Each node has a network, an address and a host name of its own. All of it lives
-in the namespaces of one process: when that is killed, which it is when this
-one ends however it ends, nothing is left of processes, networks and mounts.
+Each node has its own network, address and host name. All of it lives in the
+namespaces of one process, which is killed when this process ends, however it
+ends: no processes, networks or mounts are left behind.
 """
 import contextlib
 import os
@@ -14,12 +14,12 @@ import shutil
 import subprocess
 import time
 
-PARTITIONS = {  # Node names sort in another way than Slurm numbers them.
+PARTITIONS = {  # Slurm does not number nodes in alphabetical order.
     'main': ('n8', 'n9', 'n10', 'n11'),
     'preempted': ('n20', 'n21'),  # And 'urgent', which preempts it.
     'fragile': ('n30', 'n31', 'n32'),  # To be cut off.
 }
-GPUS = 2  # On each node: files that nobody computes on.
+GPUS = 2  # On each node: files that stand in for devices.
 _NODES = tuple(node for nodes in PARTITIONS.values() for node in nodes)
 _PROGRAMS = ('slurmctld', 'slurmd', 'sbatch', 'munged', 'ip', 'nsenter',
              'unshare', 'mknod')
@@ -27,8 +27,8 @@ _NAMESPACES = ('--mount', '--uts', '--net', '--pid')
 _START_SECS = 60
 _COMMAND_SECS = 180
 
-# No cgroups and no accounting: neither works in a container. cred_expire is
-# what a job waits for until it starts again; 5 s is the least.
+# No cgroups and no accounting: neither works in a container. A requeued job
+# waits for cred_expire until it starts again; 5 s is the minimum.
 _CONF = """\
 ClusterName=test
 SlurmctldHost=controller(10.213.7.1)
@@ -72,7 +72,7 @@ PartitionName=urgent Nodes={preempted} PreemptMode=OFF PriorityTier=50
 _NODE = ('NodeName={node} NodeAddr={address} Port=16818 CPUs=8 '
          'RealMemory=20000 Gres=gpu:{gpus}')
 # The first process of the namespaces: starts all others, then reaps them.
-# (`ip netns exec` would mount another /sys, without the cgroups that slurmd
+# (`ip netns exec` would mount a different /sys, without the cgroups that slurmd
 # looks for.)
 _INIT = """
 set -euo pipefail
@@ -99,12 +99,12 @@ while read -r address node; do
   nsenter --net=/run/netns/$node unshare --uts sh -ec \
       "hostname $node; exec slurmd -c -N $node"
 done < nodes
-cat > /dev/null  # Until the tests end, however they do. Bash reaps meanwhile.
+cat > /dev/null  # Until the tests end, however they end. Meanwhile bash reaps.
 """
 
 
 def why_not():
-  """Why there can be no cluster here; '' if there can."""
+  """Returns why no cluster can run here; '' if one can."""
   missing = [name for name in _PROGRAMS if not shutil.which(name)]
   if missing:
     return f'{", ".join(missing)} not installed'
@@ -113,18 +113,18 @@ def why_not():
        'mount -t tmpfs none /run; mkdir /run/netns; ip netns add n1'],
       capture_output=True, text=True, check=False)
   return done.returncode and (
-      f'no namespaces can be made ({done.stderr.strip()})') or ''
+      f'namespaces cannot be created ({done.stderr.strip()})') or ''
 
 
 @contextlib.contextmanager
 def running(folder):
-  """A Cluster that lives as long as the block.
+  """Runs a Cluster for as long as the block.
 
   Args:
-    folder: pathlib.Path that is not there yet, for its logs and state.
+    folder: pathlib.Path for its logs and state; must not exist yet.
 
   Raises:
-    RuntimeError: it does not come up.
+    RuntimeError: the cluster does not come up.
   """
   _write_settings(folder)
   with open(folder / 'init.log', 'wb') as log:
@@ -163,7 +163,7 @@ def _write_settings(folder):
 
 
 def _started(init, folder):
-  """The Cluster, when all nodes are idle."""
+  """Returns the Cluster once all nodes are idle."""
   deadline = time.monotonic() + _START_SECS
   children = pathlib.Path(f'/proc/{init.pid}/task/{init.pid}/children')
   while time.monotonic() < deadline and init.poll() is None:
@@ -187,13 +187,13 @@ class Cluster:
     self._init, self._folder = init, folder
 
   def run(self, *command, check=True, cwd='/', **environ):
-    """The subprocess.CompletedProcess of a command, with its output as text.
+    """Runs a command and returns its subprocess.CompletedProcess, as text.
 
     Args:
       command: words.
-      check: whether it must end with 0.
-      cwd: the folder that it is run in.
-      environ: variables that it has besides.
+      check: whether its exit code must be 0.
+      cwd: the working directory.
+      environ: variables to add to this process's.
     """
     done = subprocess.run(
         ['nsenter', f'--target={self._init}', *_NAMESPACES, 'env',
@@ -205,18 +205,18 @@ class Cluster:
     return done
 
   def state(self, job):
-    """As squeue names it, 'RUNNING', of a job or all tasks of an array."""
+    """Returns the state of a job or an array, as in squeue: 'RUNNING'."""
     done = self.run('squeue', '-hrt', 'all', '-j', job, '-o', '%T')
     states = set(done.stdout.split())
     return states.pop() if len(states) == 1 else ' '.join(sorted(states))
 
   def details(self, job):
-    """{'ExitCode': '2:0', ...} as scontrol shows it."""
+    """Returns what scontrol shows of a job: {'ExitCode': '2:0', ...}."""
     words = self.run('scontrol', '--oneliner', 'show', 'job', job).stdout
     return dict(word.split('=', 1) for word in words.split() if '=' in word)
 
   def wait_for(self, job, *states, secs=120):
-    """Waits until a job is in one of some states; returns which."""
+    """Waits until a job is in one of several states; returns which."""
     deadline = time.monotonic() + secs
     while (state := self.state(job)) not in states:
       if time.monotonic() > deadline:
@@ -226,7 +226,7 @@ class Cluster:
     return state
 
   def start_now(self, job):
-    """A job that is requeued waits for some seconds, unless it is told."""
+    """Starts a requeued job without the wait of some seconds."""
     self.run('scontrol', 'update', f'job={job}', 'StartTime=now')
 
   def cut_off(self, node):

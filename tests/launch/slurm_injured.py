@@ -1,7 +1,7 @@
 """python -m resnet.train, injured once in the first start of its job.
 
 RESNET_TEST_INJURY=kill: worker 1 is killed before update 6. requeue: an
-administrator puts the job back into the queue, likewise.
+administrator puts the job back into the queue at that moment.
 """
 import os
 import signal

@@ -1,7 +1,7 @@
 """Jobs on a real Slurm cluster: nodes in namespaces of this machine.
 
-Most train a stub. All of them are submitted at once, and each test waits for
-its own: what Slurm does takes seconds each time.
+Most jobs run a stub trainer. All are submitted at once, and each test waits for
+its own, because everything that Slurm does takes seconds.
 """
 import collections
 import json
@@ -20,6 +20,7 @@ import tensorflow as tf
 from launch.cluster import slurm_step
 from tests.launch import slurm_cluster
 
+pytestmark = pytest.mark.slow
 _ROOT = pathlib.Path(__file__).parents[2]
 _TINY = (
     '--config.model.width=4', '--config.global_batch=16',
@@ -27,6 +28,7 @@ _TINY = (
     '--config.schedule.warmup_epochs=0.05', '--steps_per_call=1',
     '--config.eval_batch=100', '--log_every_steps=2', '--eval_every_steps=4',
     '--save_every_steps=2', '--save_every_secs=0', '--start_secs=120')
+_STUB, _INJURED = 'tests.launch.slurm_stub', 'tests.launch.slurm_injured'
 
 
 class _Job(NamedTuple):
@@ -44,7 +46,7 @@ class _Job(NamedTuple):
         path.read_text() for path in self.folder.glob('logs/*.log'))
 
   def notes(self, start=0, workdir=None):
-    """What the stubs of a start noted, by rank."""
+    """Returns what the stubs noted in a start, in rank order."""
     paths = (workdir or self.workdir).glob(f'{start}_*.json')
     found = sorted((json.loads(path.read_text()) for path in paths),
                    key=lambda note: note['rank'])
@@ -56,21 +58,21 @@ class _Job(NamedTuple):
 
 
 class _Slurm:
-  """The cluster, and how jobs get there."""
+  """The cluster, and how jobs are submitted to it."""
 
   def __init__(self, cluster, folder):
     self.cluster, self._folder = cluster, folder
 
-  def launch(self, name, *flags, plan='*.*=0', module='tests.slurm_stub',
+  def launch(self, name, *flags, plan='*.*=0', module=_STUB,
              trainer_flags=(), check=True, **environ):
-    """(subprocess.CompletedProcess of launch.slurm, folder)."""
+    """Returns (subprocess.CompletedProcess of launch.slurm, folder)."""
     folder = self._folder / name
     folder.mkdir()
     done = self.cluster.run(
         sys.executable, '-m', 'launch.slurm', f'--module={module}',
         f'--log_dir={folder}/logs', '--max_restarts=1', '--nodes=2', *flags,
         '--', f'--workdir={folder}/run',
-        *([f'--plan={plan}'] if module == 'tests.slurm_stub' else []),
+        *([f'--plan={plan}'] if module == _STUB else []),
         *trainer_flags, cwd=_ROOT, check=check, **environ)
     return done, folder
 
@@ -79,7 +81,7 @@ class _Slurm:
     return _Job(done.stdout.split()[2], done.stdout, folder)
 
   def end(self, job, state='COMPLETED', starts=1, secs=120):
-    """Waits for a job's end, and how often it had started by then."""
+    """Waits until a job ends, and checks how often it had started by then."""
     ended = self.cluster.wait_for(job.number, 'COMPLETED', 'FAILED',
                                   'CANCELLED', 'TIMEOUT', secs=secs)
     details = self.cluster.details(job.number)
@@ -99,38 +101,38 @@ def _slurm(tmp_path_factory):
   reason = slurm_cluster.why_not()
   if reason:
     reason = f'NO JOB WAS RUN ON SLURM: {reason}'
-    warnings.warn(reason)
+    warnings.warn(reason, stacklevel=1)
     pytest.skip(reason)
   folder = tmp_path_factory.mktemp('slurm')
   with slurm_cluster.running(folder / 'cluster') as cluster:
     yield _Slurm(cluster, folder)
 
 
-# Of launch.slurm, and what else it takes. The slowest first.
+# Flags of launch.slurm, and more arguments of `launch`. The slowest first.
 _JOBS = {
     'killed training': (['--sbatch=--nodelist=n9,n10'], {
-        'module': 'tests.slurm_injured', 'trainer_flags': _TINY,
+        'module': _INJURED, 'trainer_flags': _TINY,
         'RESNET_TEST_INJURY': 'kill'}),
     'requeued training': ([], {
-        'module': 'tests.slurm_injured', 'trainer_flags': _TINY,
+        'module': _INJURED, 'trainer_flags': _TINY,
         'RESNET_TEST_INJURY': 'requeue'}),
-    # Signalled as soon as Slurm looks, which it does twice a minute.
-    'time limit': (['--time=1', '--grace_seconds=59'],
+    # Signaled as soon as Slurm looks, which it does twice a minute.
+    'time limit': (['--time=1', '--grace_secs=59'],
                    {'plan': '0.*=wait,*.*=0'}),
-    'lost node': (['--sbatch=--partition=fragile', '--grace_seconds=5'],
+    'lost node': (['--sbatch=--partition=fragile', '--grace_secs=5'],
                   {'plan': '0.0=after_go,0.1=wait,*.*=0'}),
     'short starts': (['--max_restarts=0'], {'plan': '*.*=143'}),
     'preempted': (['--sbatch=--partition=preempted', '--sbatch=--exclusive'],
                   {'plan': '0.*=wait,*.*=0'}),
     'killed worker': ([], {'plan': '0.1=kill,0.*=143,*.*=0'}),
     'crash loop': ([], {'plan': '*.0=143,*.1=9'}),
-    'hung worker': (['--grace_seconds=1', '--max_restarts=0'],
+    'hung worker': (['--grace_secs=1', '--max_restarts=0'],
                     {'plan': '*.0=143,*.1=wait'}),
     'permanent': ([], {'plan': '*.0=143,*.1=2'}),
-    'cancelled': ([], {'plan': '*.*=wait'}),
-    'one task a node': (['--gpus_per_node=2', '--sbatch=--nodelist=n9,n10'],
+    'canceled': ([], {'plan': '*.*=wait'}),
+    'one task a node': (['--gpus_per_worker=2', '--sbatch=--nodelist=n9,n10'],
                         {}),
-    'two tasks a node': (['--gpus_per_node=2', '--tasks_per_node=2',
+    'two tasks a node': (['--gpus_per_worker=1', '--workers_per_node=2',
                           '--sbatch=--cpus-per-task=2'], {}),
     'seeds': (['--seeds=3'], {'plan': '0.0=9,*.*=0', 'trainer_flags': [
         "--note=it's $HOME"]}),
@@ -149,7 +151,7 @@ def _jobs(slurm):
 
 @pytest.fixture(name='undisturbed', scope='session')
 def _undisturbed(slurm, tmp_path_factory):
-  """The run folder of two workers that plain srun has started."""
+  """Returns the run folder of two workers that plain srun started."""
   workdir = tmp_path_factory.mktemp('undisturbed') / 'run'
   slurm.cluster.run(
       'srun', '--nodes=2', '--nodelist=n9,n10', sys.executable, '-m',
@@ -165,7 +167,7 @@ def _state(workdir):
           if name.startswith('variables')}
 
 
-def test_a_job_is_told_of_with_how_to_watch_and_to_stop_it(jobs):
+def test_the_launcher_prints_how_to_watch_and_to_stop_a_job(jobs):
   job = jobs['one task a node']
   assert job.out == (
       f'submitted job {job.number} (2 nodes, 2 workers)\n'
@@ -205,13 +207,13 @@ def test_tasks_share_the_gpus_of_their_node(slurm, jobs):
         first, first, second, second]
 
 
-def test_uneven_nodes(slurm, tmp_path):
+def test_nodes_may_have_different_numbers_of_tasks(slurm, tmp_path):
   slurm.cluster.run(
       'srun', '--nodes=3', '--ntasks=4', sys.executable, '-m',
-      'tests.slurm_stub', f'--workdir={tmp_path}/run', cwd=_ROOT)
+      _STUB, f'--workdir={tmp_path}/run', cwd=_ROOT)
   notes = _Job('', '', tmp_path).notes()
   hosts = [one['host'] for one in notes]
-  # Which node has two is Slurm's choice.
+  # Slurm chooses which node has two.
   assert sorted(collections.Counter(hosts).values()) == [1, 1, 2]
   for note in notes:
     assert note['addresses'] == notes[0]['addresses']
@@ -222,10 +224,10 @@ def test_uneven_nodes(slurm, tmp_path):
 def test_a_cyclic_layout_is_refused_by_all_tasks(slurm, tmp_path):
   done = slurm.cluster.run(
       'srun', '--nodes=2', '--ntasks-per-node=2', '--distribution=cyclic',
-      sys.executable, '-m', 'tests.slurm_stub', f'--workdir={tmp_path}/run',
+      sys.executable, '-m', _STUB, f'--workdir={tmp_path}/run',
       cwd=_ROOT, check=False)
   assert done.returncode == 2
-  sentence = ('error: Slurm has put tasks on nodes by --distribution=cyclic: '
+  sentence = ('error: Slurm placed the tasks with --distribution=cyclic: '
               'launch with srun --distribution=block.')
   assert done.stderr.count(sentence) == 4
 
@@ -239,11 +241,11 @@ def test_host_lists_are_read_as_slurm_reads_them(slurm):
 
 def test_a_time_limit_is_survived(slurm, jobs):
   job = jobs['time limit']
-  slurm.wait_until(lambda: 'starting again' in job.log, secs=90)
+  slurm.wait_until(lambda: 'restarting (' in job.log, secs=90)
   slurm.cluster.start_now(job.number)
   slurm.end(job, starts=2)
   assert len(list(job.workdir.glob('0_*.saved'))) == 2
-  assert 'starting again (not counted: exit code 143 asks for it)' in job.log
+  assert 'restarting (not counted: exit code 143 asks for a restart)' in job.log
   assert job.log.index('start 0 on') < job.log.index('start 1 on')
   assert len(job.notes(start=1)) == 2
 
@@ -256,11 +258,11 @@ def test_preemption_is_survived(slurm, jobs):
       '--output=/dev/null', '--wrap=true')
   slurm.end(job, starts=2)
   assert len(list(job.workdir.glob('0_*.saved'))) == 2
-  assert 'starting again (not counted' in job.log
+  assert 'restarting (not counted' in job.log
 
 
 def test_a_lost_node_is_survived(slurm, jobs):
-  """Its peer has lost it, and Slurm takes another node."""
+  """Its peer reports the loss, and Slurm uses another node."""
   job = jobs['lost node']
   slurm.wait_until(lambda: job.count() == 2)
   lost = job.notes()[1]['host']
@@ -269,14 +271,14 @@ def test_a_lost_node_is_survived(slurm, jobs):
   slurm.end(job, starts=2)
   hosts = [note['host'] for note in job.notes(start=1)]
   assert len(hosts) == 2 and lost not in hosts
-  assert 'starting again (not counted: a node does not answer)' in job.log
+  assert 'restarting (not counted: a node is not responding)' in job.log
 
 
-def test_a_killed_worker_is_a_failure_though_its_peers_ask_for_a_start(
+def test_a_killed_worker_is_a_failure_though_its_peers_ask_for_a_restart(
     slurm, jobs):
   job = jobs['killed worker']
   slurm.end(job, starts=2)
-  assert ('starting again (1 of 1 restarts): worker 1 ended with exit code 137'
+  assert ('restarting (1 of 1 restarts): worker 1 ended with exit code 137'
           in job.log)
   assert not list(job.folder.glob('logs/*.restarts'))
   assert not list(job.folder.glob('logs/*.codes*'))
@@ -286,7 +288,7 @@ def test_a_crash_loop_stops_at_the_budget(slurm, jobs):
   job = jobs['crash loop']
   details = slurm.end(job, 'FAILED', starts=2)
   assert details['ExitCode'] == '9:0'
-  assert ('not started again, as 1 restarts are used up: worker 1 ended with '
+  assert ('not restarting (--max_restarts=1 is used up): worker 1 ended with '
           'exit code 9') in job.log
 
 
@@ -294,31 +296,32 @@ def test_a_worker_that_hangs_when_others_ended_is_a_failure(slurm, jobs):
   job = jobs['hung worker']
   slurm.end(job, 'FAILED')
   # The shell around it may live long enough to note how it ended.
-  assert re.search('as 0 restarts are used up: worker 1 (had to be killed|'
-                   'ended with exit code 137)\n', job.log)
+  assert re.search(r'\(--max_restarts=0 is used up\): worker 1 (had to be '
+                   r'killed|ended with exit code 137)\n', job.log)
 
 
-def test_starts_that_only_ask_for_another_stop(slurm, jobs):
+def test_starts_that_only_ask_for_another_come_to_an_end(slurm, jobs):
   job = jobs['short starts']
   details = slurm.end(job, 'FAILED', starts=5)
   assert details['ExitCode'] == '1:0'
-  assert 'as 5 starts in a row ended within 60 s' in job.log
+  assert 'not restarting (5 starts in a row ended within 60 s)' in job.log
 
 
-def test_a_permanent_error_is_not_tried_again(slurm, jobs):
-  """Though others lost a peer by it, which is the higher code."""
+def test_a_permanent_error_is_not_restarted(slurm, jobs):
+  """Although its peers lose it and exit with a higher code."""
   job = jobs['permanent']
   details = slurm.end(job, 'FAILED')
   assert details['ExitCode'] == '2:0'
-  assert 'not started again, as exit code 2 means that it would' in job.log
+  assert ('not restarting (a restart would not help after exit code 2):'
+          in job.log)
 
 
 def test_scancel_is_not_undone(slurm, jobs):
-  job = jobs['cancelled']
+  job = jobs['canceled']
   slurm.wait_until(lambda: job.count() == 2)
   slurm.cluster.run('scancel', job.number)
   slurm.end(job, 'CANCELLED')
-  slurm.wait_until(lambda: 'left to Slurm, where the job is' in job.log)
+  slurm.wait_until(lambda: 'leaving the job to Slurm, which reports' in job.log)
   assert len(list(job.workdir.glob('0_*.saved'))) == 2
   assert slurm.cluster.state(job.number) == 'CANCELLED'
 
@@ -334,14 +337,14 @@ def test_seeds_are_an_array_of_jobs_that_restart_by_themselves(slurm, jobs):
       assert "--note=it's $HOME" in note['argv']
     assert len(notes) == 2
     log = (job.folder / f'logs/run-{job.number}_{seed}.log').read_text()
-    assert log.count('starting again') == 1 and 'all workers are done' in log
+    assert log.count('restarting (') == 1 and 'all workers are done' in log
   assert '2 nodes, 2 workers, 3 seeds' in job.out
   shown = job.out.splitlines()[1].removeprefix('log:         tail -F ')
   listed = slurm.cluster.run('bash', '-c', f'ls {shown}').stdout
   assert len(listed.splitlines()) == 3
 
 
-def test_what_users_write_is_left_as_it_is(slurm, jobs):
+def test_what_users_write_is_passed_on_unchanged(slurm, jobs):
   name = list(_JOBS)[-2]
   job = jobs[name]
   slurm.end(job)
@@ -356,25 +359,25 @@ def test_what_users_write_is_left_as_it_is(slurm, jobs):
                                            ).stdout
 
 
-def test_a_prologue_that_fails_ends_the_job(slurm, jobs):
+def test_a_failing_prologue_ends_the_job(slurm, jobs):
   job = jobs['failing prologue']
   slurm.end(job, 'FAILED')
   assert not job.count()
 
 
-def test_slurm_checks_a_job(slurm):
+def test_test_only_lets_slurm_check_a_job(slurm):
   done, folder = slurm.launch('checked', '--test_only')
   assert 'to start at' in done.stdout and 'using 2 processors' in done.stdout
   assert not list(folder.iterdir())
 
 
 @pytest.mark.parametrize('flags', [[], ['--test_only']])
-def test_what_slurm_refuses_is_quoted(slurm, flags):
+def test_what_slurm_rejects_is_quoted(slurm, flags):
   done, _ = slurm.launch(f'refused{len(flags)}', '--sbatch=--partition=none',
                          *flags, check=False)
   assert done.returncode == 2 and not done.stdout
   assert done.stderr.startswith(
-      'error: sbatch refuses the job ("') and done.stderr.count('\n') == 1
+      'error: sbatch rejected the job ("') and done.stderr.count('\n') == 1
   assert 'nvalid partition' in done.stderr and done.stderr.endswith('.\n')
 
 

@@ -1,4 +1,4 @@
-"""python -m launch.slurm as its users start it, without a cluster."""
+"""python -m launch.slurm as its users run it, without a cluster."""
 import os
 import pathlib
 import re
@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
-from launch.slurm import __main__ as slurm
+from launch.slurm import checks
 
 _ROOT = pathlib.Path(__file__).parents[2]
 
 
 def _run(*argv, cwd, **environ):
-  """(exit code, stdout, stderr) of `python -m launch.slurm argv`."""
+  """Returns (exit code, stdout, stderr) of `python -m launch.slurm argv`."""
   done = subprocess.run(
       [sys.executable, '-m', 'launch.slurm', *argv], cwd=cwd, text=True,
       env={**os.environ, 'PYTHONPATH': f'{_ROOT}', **environ},
@@ -22,7 +22,7 @@ def _run(*argv, cwd, **environ):
 
 
 def _with_sbatch(folder, code):
-  """A PATH with an sbatch that keeps what it is given."""
+  """Returns a PATH with an sbatch that keeps its arguments and its input."""
   path = folder / 'bin' / 'sbatch'
   path.parent.mkdir()
   path.write_text(f'#!/bin/sh\necho "$*" > {folder}/argv\n'
@@ -36,7 +36,7 @@ _TRAINER = ('--', '--config=x', '--workdir=RUN')
 
 def test_a_job_is_submitted(tmp_path):
   path = _with_sbatch(tmp_path, 'echo "12;cluster"; echo "sbatch: hm" >&2')
-  code, out, err = _run('--nodes=3', '--tasks_per_node=2', *_TRAINER,
+  code, out, err = _run('--nodes=3', '--workers_per_node=2', *_TRAINER,
                         cwd=tmp_path, PATH=path)
   assert (code, err) == (0, 'sbatch: hm\n')
   assert out == f"""\
@@ -48,12 +48,12 @@ stop:        scancel 12
 """
   assert (tmp_path / 'argv').read_text() == '--parsable\n'
   assert (tmp_path / 'runs/logs').is_dir()
-  _, shown, _ = _run('--nodes=3', '--tasks_per_node=2', '--dry_run', *_TRAINER,
-                     cwd=tmp_path)
+  _, shown, _ = _run('--nodes=3', '--workers_per_node=2', '--dry_run',
+                     *_TRAINER, cwd=tmp_path)
   assert (tmp_path / 'script').read_text() == shown
 
 
-def test_nothing_is_left_by_trying(tmp_path):
+def test_test_only_and_dry_run_leave_nothing(tmp_path):
   path = _with_sbatch(tmp_path, 'echo "sbatch: Job 3 to start at noon" >&2')
   code, out, err = _run('--nodes=1', '--test_only', *_TRAINER, cwd=tmp_path,
                         PATH=path)
@@ -74,7 +74,7 @@ def _script(tmp_path, *argv):
 
 
 def _words(script, name='command'):
-  """The words of an array of the script, as bash reads them."""
+  """Returns the words of an array of the script, as bash reads them."""
   text = re.search(rf'^{name}=\(\n.*?^\)$', script, re.DOTALL | re.MULTILINE)[0]
   done = subprocess.run(
       ['bash', '-c', f'{text}\nprintf "%s\\0" "${{{name}[@]}}"'], text=True,
@@ -85,27 +85,72 @@ def _words(script, name='command'):
 def test_the_command_of_workers(tmp_path):
   given = ["--config=it's", '--workdir', 'a b', '$HOME', '--', '']
   assert _words(_script(tmp_path, '--', *given)) == [
-      sys.executable, '-m', 'resnet.train', '--strategy=multi_worker_mirrored',
-      *given]
+      sys.executable, '-P', '-m', 'resnet.train',
+      '--strategy=multi_worker_mirrored', *given]
   assert _words(_script(
       tmp_path, '--python=apptainer exec "my image" python', '--module=none',
       '--', '--workdir=w', '--strategy=mirrored')) == [
-          'apptainer', 'exec', 'my image', 'python', '-m', 'none',
+          'apptainer', 'exec', 'my image', 'python', '-P', '-m', 'none',
           '--workdir=w', '--strategy=mirrored']
+
+
+def _run_as_job(tmp_path, script):
+  """Returns (exit code, output) of a script whose srun runs one worker."""
+  path = tmp_path / 'bin' / 'srun'
+  path.parent.mkdir()
+  path.write_text('#!/bin/bash\nwhile [ "$1" != bash ]; do shift; done\n'
+                  'SLURM_PROCID=0 exec "$@"\n')
+  path.chmod(0o755)
+  environ = {**os.environ, 'SLURM_JOB_ID': '7', 'SLURM_JOB_NODELIST': 'n1',
+             'PATH': f'{path.parent}:{os.environ["PATH"]}'}
+  environ.pop('PYTHONPATH', None)
+  done = subprocess.run(
+      ['bash'], input=script, cwd=tmp_path, env=environ, text=True,
+      check=False, timeout=120, stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT)
+  return done.returncode, done.stdout
+
+
+def _hide_the_project(folder):
+  """Makes modules of the project's names, each of which says so."""
+  for name in ('resnet.py', 'pipelines.py'):
+    (folder / name).write_text('print("hidden")')
+  for name in ('configs', 'launch'):
+    (folder / name).mkdir()
+    (folder / name / '__init__.py').write_text('print("hidden")')
+
+
+def test_files_where_a_job_is_submitted_do_not_hide_the_project(tmp_path):
+  script = _script(tmp_path, '--', '--workdir=w', '--no_such_flag')
+  _hide_the_project(tmp_path)
+  code, out = _run_as_job(tmp_path, script)
+  assert code == 2 and '--no_such_flag is unknown' in out
+  assert 'hidden' not in out
+
+
+def test_a_module_where_a_job_is_submitted_uses_the_project(tmp_path):
+  (tmp_path / 'mine.py').write_text(
+      'import configs, resnet\nprint(configs.__file__, resnet.__file__)')
+  script = _script(tmp_path, '--module=mine', '--', '--workdir=w')
+  _hide_the_project(tmp_path)
+  code, out = _run_as_job(tmp_path, script)
+  assert code == 0, out
+  assert f'{_ROOT}/configs/__init__.py {_ROOT}/resnet/__init__.py\n' in out
+  assert 'hidden' not in out
 
 
 @pytest.mark.parametrize('given', [
     ['--workdir=/a/b', '--x'], ['--workdir', '/a/b', '--x'],
     ['-workdir=/c', '--x', '--workdir=/a/b']])
-def test_seeds_have_folders_of_their_own(tmp_path, given):
+def test_each_seed_has_its_own_folder(tmp_path, given):
   words = _words(_script(tmp_path, '--seeds=5', '--', *given))
-  assert words[4:] == ['--x', '--workdir=/a/b/seed_4', '--config.seed=4']
+  assert words[5:] == ['--x', '--workdir=/a/b/seed_4', '--config.seed=4']
 
 
 @pytest.mark.parametrize('workdir, name', [
     ('/runs/r50', 'r50'), ('/runs/r 50/', 'r_50'), ('.', '.'), ('/', 'resnet'),
     ('--x', 'x'), ('a/%j$x', '_j_x')])
-def test_names(tmp_path, workdir, name):
+def test_a_job_is_named_after_its_run_folder(tmp_path, workdir, name):
   script = _script(tmp_path, '--', f'--workdir={workdir}')
   assert script.splitlines()[1] == f'#SBATCH --job-name={name}'
 
@@ -114,40 +159,44 @@ def test_names(tmp_path, workdir, name):
     ('90', 5400), ('1:30', 90), ('2:0:5', 7205), ('1-0', 86400),
     ('1-2', 93600), ('1-2:3', 93780), ('1-2:3:4', 93784), ('x', None),
     ('1:2:3:4', None), ('', None), ('-1', None), ('1-', None)])
-def test_time_limits(time, secs):
-  """As sbatch's manual has them."""
-  assert slurm._secs(time) == secs
+def test_time_limits_are_read_as_the_manual_of_sbatch_says(time, secs):
+  assert checks.secs(time) == secs
 
 
 @pytest.mark.parametrize('flags, words', [
     (['--nodes=0'], ['--nodes=0', 'positive']),
     (['--nodes=two'], ['--nodes=two']),
-    (['--nodes=1', '--gpus_per_node=3', '--tasks_per_node=2'],
-     ['--gpus_per_node=3 cannot be shared evenly by --tasks_per_node=2']),
-    (['--nodes=1', '--time=soon'], ['--time=soon is no time limit: give']),
+    (['--nodes=1', '--gpus_per_worker=-1'], ['--gpus_per_worker=-1']),
+    (['--nodes=1', '--workers_per_node=0'], ['--workers_per_node=0']),
+    (['--nodes=1', '--time=soon'], ['--time=soon is not a time limit: give']),
     (['--nodes=1', '--time=2'],
-     ['--grace_seconds=120 is not shorter than --time=2, 120 s: give a']),
-    (['--nodes=1', '--grace_seconds=0'], ['--grace_seconds=0']),
+     ['--grace_secs=120 must be less than --time=2, which is 120 s: raise']),
+    (['--nodes=1', '--grace_secs=0'], ['--grace_secs=0']),
     (['--nodes=1', '--max_restarts=-1'], ['--max_restarts=-1']),
     (['--nodes=1', '--seeds=-1'], ['--seeds=-1']),
     (['--nodes=1', '--sbatch=partition=gpu'],
-     ['--sbatch=partition=gpu is no option of sbatch: give it as in']),
-    (['--nodes=1', '--sbatch='], ['--sbatch= is no option']),
+     ['--sbatch=partition=gpu is not an option of sbatch: give options with']),
+    (['--nodes=1', '--sbatch='], ['--sbatch= is not an option']),
     (['--nodes=1', '--sbatch=--time=5'],
-     ['--sbatch=--time=5 is set by the launcher itself: give --time.']),
-    (['--nodes=1', '--sbatch=-N 4'], ['-N 4 is set', 'give --nodes.']),
-    (['--nodes=1', '--sbatch=-N4'], ['-N4 is set', 'give --nodes.']),
-    (['--nodes=1', '--python="a'], ['--python="a cannot be read as a shell']),
+     ['--sbatch=--time=5 is set by the launcher itself: use --time instead.']),
+    (['--nodes=1', '--sbatch=-N 4'], ['-N 4 is set', 'use --nodes instead.']),
+    (['--nodes=1', '--sbatch=-N4'], ['-N4 is set', 'use --nodes instead.']),
+    (['--nodes=1', '--sbatch=--gpus-per-node=2'],
+     ['is set by the launcher', 'use --gpus_per_worker instead.']),
+    (['--nodes=1', '--sbatch=-n 8'], ['use --workers_per_node instead.']),
+    (['--nodes=1', '--python="a'], ['--python="a cannot be split into words']),
     (['--nodes=1', '--python='], ['--python= is empty: give the command']),
     (['--nodes=1', '--sbatch=--requeue'], ['--requeue is', 'leave it out.']),
-    (['--nodes=1', '--sbatch=--comment=a\nb'], ["'--comment=a\\nb' has char"]),
-    (['--nodes=1', '--log_dir=a\\b'], ['--log_dir=a\\b has a backslash']),
-    (['--nodes=1', '--module=no_such'], ['--module=no_such is no Python']),
-    (['--nodes=1', '--config=x'], ["'config'", 'stand after " -- "']),
+    (['--nodes=1', '--sbatch=--comment=a\nb'],
+     ["'--comment=a\\nb' contains char"]),
+    (['--nodes=1', '--log_dir=a\\b'], ['--log_dir=a\\b contains a backslash']),
+    (['--nodes=1', '--module=no_such'], ['--module=no_such is not a Python']),
+    (['--nodes=1', '--config=x'],
+     ['--config is unknown', 'trainer after " -- "']),
     (['--nodes=1', 'surplus'], ["'surplus' is not a flag"]),
     (['--nodes=1', '--log_dir=/proc/none'], ['--log_dir=/proc/none cannot be']),
 ])
-def test_flags_that_are_wrong(tmp_path, flags, words):
+def test_wrong_flags_are_refused(tmp_path, flags, words):
   path = _with_sbatch(tmp_path, '')
   _assert_refused(_run(*flags, *_TRAINER, cwd=tmp_path, PATH=path), words)
   assert not (tmp_path / 'script').exists()
@@ -155,15 +204,15 @@ def test_flags_that_are_wrong(tmp_path, flags, words):
 
 @pytest.mark.parametrize('argv, words', [
     ([*_TRAINER], '--nodes is missing: say how many'),
-    (['--nodes=1'], 'The flags of the trainer are missing: give them after'),
-    (['--nodes=1', '--config=x'], "Unknown command line flag 'config'"),
-    (['--nodes=1', '--'], '--workdir is missing after " -- ": name'),
+    (['--nodes=1'], "The trainer's flags are missing: give them after"),
+    (['--nodes=1', '--config=x'], '--config is unknown'),
+    (['--nodes=1', '--'], '--workdir is missing after " -- ": give'),
     (['--nodes=1', '--', '--config=x', '--workdir='], '--workdir is missing'),
     (['--nodes=1', '--', '--workdir'], '--workdir is missing'),
     (['--nodes=1', '--seeds=2', '--', '--workdir=x', '--config.seed=1'],
-     '--seeds=2 sets --config.seed: give one of the two'),
+     '--seeds=2 sets --config.seed, but --config.seed=1 was given too: leave'),
 ])
-def test_flags_that_are_missing(tmp_path, argv, words):
+def test_missing_flags_are_refused(tmp_path, argv, words):
   _assert_refused(_run(*argv, cwd=tmp_path), [words])
 
 
@@ -175,30 +224,31 @@ def _assert_refused(ended, words):
     assert word in err
 
 
-def test_flags_that_are_no_text(tmp_path):
+def test_flags_that_are_not_utf_8_are_refused(tmp_path):
   ended = _run('--nodes=1', *_TRAINER, os.fsdecode(b'--x=\xff'), cwd=tmp_path)
-  _assert_refused(ended, ["The trainer's flag '--x=\\udcff' is not UTF-8"])
+  _assert_refused(
+      ended, ["The trainer's flag '--x=\\udcff' is not valid UTF-8"])
 
 
-def test_a_time_limit_of_0_is_none(tmp_path):
+def test_a_time_limit_of_0_is_passed_on(tmp_path):
   assert '\n#SBATCH --time=0\n' in _script(tmp_path, '--time=0', *_TRAINER)
 
 
-def test_no_sbatch(tmp_path):
+def test_a_missing_sbatch_is_an_error(tmp_path):
   ended = _run('--nodes=1', *_TRAINER, cwd=tmp_path, PATH='')
   _assert_refused(ended, ['sbatch cannot be started (No such file', 'login'])
 
 
 @pytest.mark.parametrize('option', [[], ['--test_only']])
-def test_what_sbatch_refuses_is_quoted(tmp_path, option):
+def test_what_sbatch_rejects_is_quoted(tmp_path, option):
   path = _with_sbatch(tmp_path, """
 echo "sbatch: error: invalid partition specified: x" >&2
 echo "sbatch: error: Batch job submission failed: Invalid partition" >&2
 exit 1""")
   ended = _run('--nodes=1', *option, *_TRAINER, cwd=tmp_path, PATH=path)
   _assert_refused(ended, [
-      'sbatch refuses the job ("invalid partition specified: x Batch job '
-      'submission failed: Invalid partition"): mend'])
+      'sbatch rejected the job ("invalid partition specified: x Batch job '
+      'submission failed: Invalid partition"): fix'])
 
 
 def test_no_tensorflow_is_imported(tmp_path):

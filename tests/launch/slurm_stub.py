@@ -1,10 +1,11 @@
-"""A trainer of a few lines, for jobs: notes what it was given, ends as told.
+"""A tiny trainer for jobs: notes what it was given and ends as its plan says.
 
-  python -m tests.slurm_stub --workdir=DIR --plan=0.1=9,0.*=143,*.*=0
+  python -m tests.launch.slurm_stub --workdir=DIR --plan=0.1=9,0.*=143,*.*=0
 
-A plan says how task 1 ends its start 0, and so on; what fits first counts:
-an exit code; `kill` (by SIGKILL), `wait` (until SIGTERM, then with 143), or
-`after_go` (until there is a file `go` in the folder, then with 143).
+Each part of a plan, START.TASK=END, says how a task ends one of its starts; the
+first part that fits counts. An end is an exit code; `kill` (by SIGKILL); `wait`
+(until SIGTERM, then with 143); or `after_go` (until the folder holds a file
+`go`, then with 143).
 """
 import json
 import os

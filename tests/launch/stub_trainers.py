@@ -1,10 +1,11 @@
-"""Runs sweeps over small trainers without TensorFlow, which end at once.
+"""Runs sweeps of small trainers without TensorFlow, which end at once.
 
-A trainer is a few lines of Python, after:
+A trainer is a few lines of Python that follow PRELUDE.
 """
 import contextlib
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -14,11 +15,11 @@ _ROOT = pathlib.Path(__file__).parents[2]
 PRELUDE = """
 import json, os, pathlib, signal, subprocess, sys, time
 from absl import flags as absl_flags
-from configs import recipes, schema
+from configs import loading, schema
 flags = dict(word.lstrip('-').partition('=')[::2] for word in sys.argv[1:])
 folder = pathlib.Path(flags['workdir'])
 def begin():  # As the real one does before its first step.
-  config, _, _ = recipes.parse(
+  config, _, _ = loading.parse(
       [''] + [word for word in sys.argv if word.startswith('--config')],
       absl_flags.FlagValues())
   folder.mkdir(parents=True, exist_ok=True)
@@ -28,13 +29,13 @@ def finish(accuracy, best):
   (folder / 'run.json').write_text(json.dumps(
       {'summary': {'accuracy': accuracy, 'best_accuracy': best}}))
 """
-# `python -m launch.sweep`, with a launcher of the test's.
+# `python -m launch.sweep`, with the test's module in place of most launchers.
 _SWEEP = """
-from launch import sweep, sweep_start
-for name, launcher in sweep_start.LAUNCHERS.items():
+from launch.sweep import __main__, starting
+for name, launcher in starting.LAUNCHERS.items():
   if name != 'local':
-    sweep_start.LAUNCHERS[name] = launcher._replace(module='stub')
-sweep.run()
+    starting.LAUNCHERS[name] = launcher._replace(module='stub')
+__main__.run()
 """
 
 
@@ -44,13 +45,13 @@ def _listen_to_sighup():
 
 @contextlib.contextmanager
 def sweeping(folder, code, *argv):
-  """The process of a sweep whose trainers run some code after PRELUDE.
+  """Yields the process of a sweep whose trainers run PRELUDE and some code.
 
-  It leads a process group of its own, as one that is started in a terminal.
+  It leads its own process group, as if started in a terminal.
 
   Args:
     folder: for files of the test; `{folder}/runs` holds the run folders.
-    code: Python of the trainer, or of the launcher that argv names; None:
+    code: Python code of the trainer, or of the launcher that argv names; None:
       the real one.
     argv: flags of the sweep; the last of several --workdir counts.
   """
@@ -63,7 +64,7 @@ def sweeping(folder, code, *argv):
       text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
       env={**os.environ, 'PYTHONPATH': f'{folder}'}, start_new_session=True,
       preexec_fn=_listen_to_sighup)
-  # Nothing here may wait without end.
+  # Nothing here may wait forever.
   timer = threading.Timer(120, process.kill)
   timer.start()
   try:
@@ -75,7 +76,18 @@ def sweeping(folder, code, *argv):
 
 
 def sweep(folder, code, *argv):
-  """(exit code, stdout, stderr) of such a sweep."""
+  """Runs such a sweep; returns (exit code, stdout, stderr)."""
   with sweeping(folder, code, *argv) as process:
     out, err = process.communicate()
   return process.returncode, out, err
+
+
+def rows(out):
+  """Returns {run: its state} from the table of runs."""
+  table = out[out.index('run '):].partition('\n\n')[0].splitlines()[1:]
+  return {re.split('  +', row)[0]: re.split('  +', row)[1] for row in table}
+
+
+def started(err):
+  """Returns the runs that were started, in order."""
+  return re.findall(r'^\[sweep\] (\S+) \(\d+ of \d+\)', err, re.MULTILINE)

@@ -1,6 +1,6 @@
-"""Runs launchers over small workers without TensorFlow, which end in seconds.
+"""Runs launchers with small workers without TensorFlow, which end in seconds.
 
-A worker is a few lines of Python, after:
+A worker is a few lines of Python that follow PRELUDE.
 """
 import collections
 import contextlib
@@ -25,7 +25,7 @@ def end(code, after=0):  # As trainers leave: at once.
   os._exit(code) if code >= 0 else os.kill(os.getpid(), -code)
 """
 QUICK = attempt.Times(settle_secs=1.0, noticed_secs=1.0, grace_secs=1.0)
-# No attempt of the tests is long enough: none counts as short, unless asked.
+# The attempts of the tests are short; by default none of them counts as such.
 LIMITS = restarts.Limits(short_secs=0)
 
 
@@ -36,8 +36,7 @@ class Result(NamedTuple):
 
 
 class _Watched(io.RawIOBase):
-  """A stream that puts signals into a queue when words come for the nth time.
-  """
+  """A stream that sends a signal when it gets some words for the nth time."""
 
   def __init__(self, at, events):
     self._at, self._events, self._count = at, events, collections.Counter()
@@ -55,15 +54,15 @@ class _Watched(io.RawIOBase):
 
 def run(folder, code, *, workers=2, limits=LIMITS, times=QUICK, ranks=None,
         at=()):
-  """Runs workers under attempts.run, in this process.
+  """Runs workers under supervisor.run, in this process.
 
   Args:
     folder: for the logs.
-    code: Python of each worker, after PRELUDE.
+    code: Python code of each worker, after PRELUDE.
     workers: how many.
     limits: restarts.Limits.
-    times: group.Times.
-    ranks: whose lines are shown; none: all.
+    times: attempt.Times.
+    ranks: workers whose lines are shown. Default: all.
     at: tuples (words, signal, n): the launcher gets the signal when the nth
       line with the words is shown.
 
@@ -73,18 +72,19 @@ def run(folder, code, *, workers=2, limits=LIMITS, times=QUICK, ranks=None,
   events = queue.SimpleQueue()
   out, err = _Watched(at, events), _Watched(at, events)
   console = output.Console(range(workers) if ranks is None else ranks, out, err)
-  job = supervisor.Job((sys.executable, '-uIS', '-c', PRELUDE + code), workers, 0,
-                     [], pathlib.Path(folder))
+  job = supervisor.Job(
+      (sys.executable, '-uIS', '-c', PRELUDE + code), {}, workers, 0, [],
+      pathlib.Path(folder))
   ended = supervisor.run(job, limits, times, console, events)
   return Result(ended, out.lines, err.lines)
 
 
 @contextlib.contextmanager
 def marked(monkeypatch):
-  """Marks all processes that are started, and fails if one is left at the end.
+  """Marks all processes that are started; fails if one is left at the end.
 
   Yields:
-    Function -> {number of a process that runs: its command line}.
+    Function that returns {number of a running process: its command line}.
   """
   mark = uuid.uuid4().hex
   monkeypatch.setenv('RESNET_TEST_MARK', mark)
@@ -96,7 +96,7 @@ def marked(monkeypatch):
 
 
 def left(running, secs=5):
-  """What of that which runs is still there some seconds later."""
+  """Returns what is still running after some seconds."""
   end = time.monotonic() + secs
   while running() and time.monotonic() < end:
     time.sleep(0.02)
@@ -109,6 +109,6 @@ def _with_mark(mark):
     try:
       if mark.encode() in (path / 'environ').read_bytes():
         found[int(path.name)] = (path / 'cmdline').read_text()
-    except OSError:  # It has ended, or is another user's.
+    except OSError:  # It has ended, or belongs to another user.
       pass
   return found

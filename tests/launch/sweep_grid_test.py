@@ -1,4 +1,4 @@
-"""What runs of a sweep are called, by file names and by labels."""
+"""The runs of a sweep: their names, their labels, and how a sweep ends."""
 import pathlib
 import queue
 import re
@@ -19,12 +19,12 @@ def _names(*sweeps, **fields):
 
 
 @pytest.mark.parametrize('sweep, names', [
-    # One way to write a value, however it is given.
+    # However a value is written, its name is the same.
     ('schedule.peak=0.10, 1e-05,2,1000000', [
         'peak=0.1', 'peak=1e-05', 'peak=2', 'peak=1000000']),
     ('augment.flip=1,False', ['flip=true', 'flip=false']),
     ('model.depth=8,20', ['depth=8', 'depth=20']),
-    # Alone, name would be that of the model as well.
+    # The last part alone would also be the model's.
     ('optimizer.name=sgd, adam', ['optimizer.name=sgd', 'optimizer.name=adam']),
     ('model.name=resnet,vgg16', ['model.name=resnet', 'model.name=vgg16']),
     ('augment.policy=rand_augment', ['policy=rand_augment']),
@@ -34,7 +34,7 @@ def _names(*sweeps, **fields):
     ('schedule.drops_at=0.5,0.75;0.3', ['drops_at=0.5-0.75', 'drops_at=0.3']),
     ('schedule.drops_at=0.5,0.75', ['drops_at=0.5-0.75']),
 ])
-def test_names(sweep, names):
+def test_runs_are_named_after_the_values_of_a_sweep(sweep, names):
   assert _names(sweep) == names
 
 
@@ -46,7 +46,7 @@ def test_tuples_reach_the_trainer_whole():
       'schedule.drops_at=0.5,0.75;0.3')[0].flags
 
 
-def test_flags_of_all_runs_count_as_the_trainer_reads_them():
+def test_shared_flags_set_fields_as_in_the_trainer():
   runs = grid.make('digits_resnet8', ['schedule.peak=1'], None, 'sweep', [
       '--config.augment.flip', '--jit=true', '--config.model.depth', '14',
       '--noconfig.optimizer.nesterov', '--config.data.mean=-1,2', '--x', '-y'])
@@ -55,7 +55,7 @@ def test_flags_of_all_runs_count_as_the_trainer_reads_them():
   assert config.model.depth == 14 and config.data.mean == (-1, 2)
 
 
-def test_a_sweep_that_grows_keeps_its_names():
+def test_adding_values_and_seeds_keeps_the_names():
   small = _names('schedule.peak=0.1', seeds=1)
   large = _names('schedule.peak=0.2,0.1', seeds=3)
   assert small == ['peak=0.1_seed=0'] and small[0] in large
@@ -69,7 +69,7 @@ def test_seeds_share_a_setting():
   assert [run.setting for run in _make('seed=7,9')] == ['digits_resnet8'] * 2
 
 
-def test_labels_are_those_of_hosts_and_differ():
+def test_labels_are_valid_host_names_and_differ():
   recipes = [
       _make('schedule.peak=0.05,0.1', seeds=2, folder='runs/r50'),
       _make('schedule.peak=0.05,0.1', seeds=2, folder='runs/r18'),
@@ -84,32 +84,32 @@ def test_labels_are_those_of_hosts_and_differ():
     assert re.fullmatch(_LABEL, label) and len(label) <= 40, label
   assert recipes[0][1].label == 'r50-peak-0-05-seed-1'
   assert recipes[2][0].label == 'a-sweep--peak-0-05-seed-0'
-  # Cut at its front, at a whole word, and with a mark of six digits.
+  # Cut at the front, between words, and marked with six digits.
   assert re.fullmatch('momentum-0-99-policy-none-seed-1-[0-9a-f]{6}',
                       recipes[3][5].label)
 
 
 @pytest.mark.parametrize('folder, values, label', [
     ('r50', 'train/x', 'r50-train-split-train-x'),
-    ('r50', 'train[:50%]', 'r50-train-split-train--50'),  # No - at its end.
+    ('r50', 'train[:50%]', 'r50-train-split-train--50'),  # No - at the end.
     # 40 characters, and 41.
     ('a' * 22, 'train', 'a' * 22 + '-train-split-train'),
     ('a' * 23, 'train', 'train-split-train-[0-9a-f]{6}')])
-def test_the_ends_of_labels(folder, values, label):
+def test_where_labels_are_cut(folder, values, label):
   run, = _make(f'data.train_split={values}', folder=folder)
   assert re.fullmatch(label, run.label), run.label
 
 
-def _end(code, begun=True):
-  return starting.End(code, '', begun)
+def _end(code, started=True):
+  return starting.End(code, '', started)
 
 
 @pytest.mark.parametrize('codes, code', [
     ((0, 0), 0), ((), 0),
-    # What may be better the next time comes first.
+    # What another attempt may cure comes first.
     ((2, 143, 0), 143), ((143, 2), 143), ((2, 143, 5), 5), ((5, 7), 5),
     ((143, -9), 1), ((64, 2), 64), ((0, 78), 78)])
-def test_exit_code_says_what_starting_again_is_good_for(codes, code):
+def test_exit_code_says_whether_another_attempt_may_help(codes, code):
   ends = {str(number): _end(code) for number, code in enumerate(codes)}
   assert starting.exit_code(starting.Ended(ends, 0, False), False) == code
 
@@ -117,13 +117,13 @@ def test_exit_code_says_what_starting_again_is_good_for(codes, code):
 @pytest.mark.parametrize('codes, interrupted, code', [
     ((0,), False, 143), ((-15,), False, 143), ((5, 143), False, 143),
     ((-9,), True, 130)])
-def test_exit_code_of_a_sweep_that_was_stopped(codes, interrupted, code):
+def test_exit_code_of_a_stopped_sweep(codes, interrupted, code):
   ends = {str(number): _end(code) for number, code in enumerate(codes)}
   ended = starting.Ended(ends, 15, interrupted)
   assert starting.exit_code(ended, False) == code
 
 
-def test_a_signal_that_comes_while_nothing_runs_starts_nothing():
+def test_after_a_signal_between_runs_nothing_is_started():
   events = queue.SimpleQueue()
   events.put(15)
   ended = starting.start(

@@ -1,4 +1,5 @@
-"""The same global batches for any hardware, from any step; counted once."""
+"""Batches do not depend on hardware or first step; each example counts once.
+"""
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,7 +8,7 @@ from pipelines import augmentation, batches, sources
 
 
 def _source(size):
-  """Image i is full of i, its label i % 7."""
+  """Makes images: all pixels of image i are i + 1, and its label is i % 7."""
   images = np.arange(size, dtype=np.uint8)[:, None, None, None]
   images = np.broadcast_to(images, (size, 4, 4, 1)) + np.uint8(1)
   labels = np.arange(size) % 7
@@ -15,7 +16,7 @@ def _source(size):
 
 
 def _global_batches(source, replicas, workers=1, first=0, last=20, n=8):
-  """{key: [steps, n, ...]} as all replicas of all workers see them together."""
+  """Returns {key: [steps, n, ...]} of all replicas of all workers together."""
   local = replicas // workers
   parts = []
   for worker in range(workers):
@@ -45,14 +46,14 @@ def test_hardware_does_not_change_the_batches(replicas, workers):
         flip=True).numpy()
 
   whole = augmented(one)
-  assert (whole == 0).any()  # The shifts show.
+  assert (whole == 0).any()  # Some images are shifted.
   shared = np.concatenate([
       augmented({k: v[:, i::8] for k, v in many.items()})[:, None]
       for i in range(8)], axis=1).reshape(whole.shape)
   np.testing.assert_array_equal(whole, shared)
 
 
-def test_epochs_run_on_without_a_gap_and_use_every_example():
+def test_epochs_follow_without_a_gap_and_use_every_example():
   stream = _global_batches(_source(37), 1, last=37)  # 8 epochs in 37 batches.
   examples = stream['image'][..., 0, 0, 0].reshape(8, 37).astype(int) - 1
   np.testing.assert_array_equal(np.sort(examples, 1),
@@ -71,7 +72,7 @@ def test_a_stream_may_start_at_any_step(first):
     np.testing.assert_array_equal(late[key], earlier[key][1:])
 
 
-def test_contract_of_a_batch():
+def test_batches_have_the_agreed_types_and_shapes():
   spec = batches.train(_source(37), seed=0, global_batch=8, first_step=0,
                        last_step=1).element_spec
   assert {k: (v.dtype.name, v.shape.as_list()) for k, v in spec.items()} == {

@@ -1,5 +1,4 @@
-"""Batches from TFRecord files: the same as from memory, or a name for why not.
-"""
+"""Batches from files equal those from memory; errors name what is damaged."""
 import os
 import pathlib
 
@@ -66,7 +65,7 @@ def test_memory_and_disk_give_the_same_batches(data_dir, split):
                                 last_step=1).element_spec.items()}
 
 
-def test_the_memory_allowance_chooses(data_dir):
+def test_the_memory_limit_decides_where_a_split_is_kept(data_dir):
   # 37 images of 8 * 8 * 3 bytes.
   exactly = 37 * 8 * 8 * 3 / 2**30
   assert isinstance(_open('tiny_pictures', data_dir, memory_gib=exactly),
@@ -76,14 +75,14 @@ def test_the_memory_allowance_chooses(data_dir):
       sources.InMemory)
 
 
-def test_pictures_are_cropped_by_position_whatever_the_hardware(data_dir):
+def test_crops_depend_on_the_position_and_not_on_the_hardware(data_dir):
   source = _open('photos', data_dir, image_size=16)
   crop = decoding.RandomCrop((16, 16, 3), seed=3)
   one = _train(source, crop=crop)
   assert one[0]['image'].shape == (8, 16, 16, 3)
   _assert_equal(one, _train(source, replicas=4, crop=crop))
   _assert_equal(one[7:], _train(source, first=7, crop=crop))
-  # 12 batches are 4 epochs of 24 pictures: the same ones, cropped anew.
+  # 12 batches are 4 epochs of the same 24 pictures, cropped differently.
   positions = np.concatenate([b['position'] for b in one])
   np.testing.assert_array_equal(positions, np.arange(96))
   labels = np.concatenate([b['label'] for b in one]).reshape(4, 24)
@@ -92,7 +91,7 @@ def test_pictures_are_cropped_by_position_whatever_the_hardware(data_dir):
   assert len({image.tobytes() for image in images.reshape(96, -1)}) == 96
 
 
-def test_a_process_reads_its_share_alone(data_dir, monkeypatch):
+def test_a_process_reads_only_its_share(data_dir, monkeypatch):
   source = _open('photos', data_dir, image_size=16)
   read, asked = source.records.read, []
   monkeypatch.setattr(source.records, 'read', lambda numbers: (
@@ -109,7 +108,7 @@ def test_a_process_reads_its_share_alone(data_dir, monkeypatch):
 
 
 def test_a_batch_is_what_its_records_and_draws_make_of_it(data_dir):
-  """By hand: order, TensorFlow's own reader, the crop of each position."""
+  """Repeats by hand: the order, TensorFlow's reader, the crops."""
   source = _open('photos', data_dir, image_size=16)
   crop = decoding.RandomCrop((16, 16, 3), seed=3)
   files = sorted(pathlib.Path(data_dir, 'photos', '1.0.0').glob('*train*'))
@@ -146,7 +145,7 @@ def test_repeats_are_copies_of_a_batch_with_draws_of_their_own(data_dir):
   repeated = _train(source, crop=None, last=12, repeats=2)
   for step, batch in enumerate(repeated):
     np.testing.assert_array_equal(batch['image'][:4], batch['image'][4:])
-    # Four new examples a step: two steps use up what a plain one does.
+    # Four new examples a step: two steps use as many as a plain one.
     half = slice(4 * (step % 2), 4 * (step % 2) + 4)
     np.testing.assert_array_equal(
         batch['image'][:4], plain[step // 2]['image'][half])
@@ -224,7 +223,7 @@ def test_a_damaged_record_is_named_or_skipped(tmp_path):
 def test_pictures_of_different_sizes_need_an_image_size(data_dir):
   with pytest.raises(UserError) as raised:
     _open('photos', data_dir)
-  assert 'Pictures differ in size' in str(raised.value)
+  assert 'Pictures differ in size (photos-train' in str(raised.value)
   assert '--config.data.image_size=224' in str(raised.value)
 
 
@@ -238,7 +237,7 @@ def test_examples_are_read_in_order_and_padding_is_cut_off(data_dir):
 
 
 def test_one_picture_of_another_size_is_named(tmp_path):
-  """The eleventh: the first ten are looked at when the split is opened."""
+  """It is beyond the ten that are read when the split is opened."""
   import tensorflow_datasets as tfds
   side = lambda i: 9 if i == 11 else 8
   examples = [(i, {'image': np.full((side(i), 8, 3), i, np.uint8), 'label': i})
@@ -254,9 +253,9 @@ def test_one_picture_of_another_size_is_named(tmp_path):
   assert _open('odd', tmp_path, 'train[:11]').image_shape == (8, 8, 3)
 
 
-def test_imagenet_samples(test_data_dir):
+def test_samples_of_imagenet_have_its_usual_mean(test_data_dir):
   source = _open('imagenet2012', test_data_dir, 'validation', image_size=64)
   assert source.size == 500 and source.num_classes == 1000
   images = next(sources.pictures(source, 100))
-  # A hundred photographs: near the usual mean of ImageNet, (124, 116, 104).
+  # The usual mean of ImageNet is (124, 116, 104).
   np.testing.assert_allclose(images.mean((0, 1, 2)), [124, 116, 104], atol=12)

@@ -1,4 +1,4 @@
-"""Every epoch a permutation, and a global batch whatever the hardware."""
+"""Every epoch is a permutation; global batches do not depend on hardware."""
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -25,7 +25,7 @@ def test_epochs_and_seeds_have_different_orders():
   assert len(orders) == 4
 
 
-def test_a_position_does_not_depend_on_where_reading_starts():
+def test_an_example_does_not_depend_on_where_reading_starts():
   far = 10_000_000 * 128
   np.testing.assert_array_equal(
       _examples(far, far + 256, 50_000)[128:],
@@ -43,27 +43,39 @@ def test_neighbours_in_the_order_are_uncorrelated():
 
 @pytest.mark.parametrize('replicas', [1, 2, 4])
 def test_replicas_share_the_positions_of_the_global_batch(replicas):
+  step = tf.constant(7, tf.int64)
   shares = [
-      order.replica_positions(tf.constant(7, tf.int64), tf.constant(r, tf.int64),
+      order.replica_positions(step, tf.constant(r, tf.int64),
                               replicas=replicas, global_batch=8).numpy()
       for r in range(replicas)]
   np.testing.assert_array_equal(np.concatenate(shares), np.arange(56, 64))
   assert {len(share) for share in shares} == {8 // replicas}
 
 
-def test_digests_add_up_and_tell_sets_apart():
+def test_digests_add_up_and_look_random():
   of = lambda positions: order.digest(tf.constant(positions, tf.int64)).numpy()
   whole = of(range(70_000_000_000, 70_000_000_128))
   parts = [of(range(70_000_000_000 + start, 70_000_000_000 + start + 32))
            for start in (96, 0, 64, 32)]
   np.testing.assert_array_equal(sum(parts), whole)
-  # 128 sums of 127.5 in the mean, standard deviation 73.9 * sqrt(128) = 836.
+  # Sums of 128 bytes: mean 128 * 127.5, standard deviation 73.9 * 128**0.5.
   assert all(abs(whole - 128 * 127.5) < 5 * 836)
-  others = {tuple(of([p])) for p in range(10_000)}
-  assert len(others) > 9_990  # By chance 3 in 10,000 meet in 2**24 places.
 
 
-def test_repeats_stand_behind_each_other_in_their_batch():
+def test_digests_of_single_positions_differ():
+  @tf.function  # Called eagerly, 10,000 digests would take 10 s.
+  def digests(positions):
+    return tf.map_fn(lambda position: order.digest(position[None]), positions,
+                     fn_output_signature=tf.float32)
+
+  singles = digests(tf.range(10_000, dtype=tf.int64)).numpy()
+  # By chance, 3 of 10,000 positions share one of 2**24 values.
+  assert len({tuple(digest) for digest in singles}) > 9_990
+  np.testing.assert_array_equal(
+      singles[:128].sum(0), order.digest(tf.range(128, dtype=tf.int64)))
+
+
+def test_repeats_follow_each_other_within_their_batch():
   # Batches of 6, each example twice: 3 new ones a step.
   distinct = order.distinct(
       tf.range(18, dtype=tf.int64), global_batch=6, repeats=2)

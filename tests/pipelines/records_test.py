@@ -1,4 +1,4 @@
-"""Any record at any time, and every way in which a file can be wrong."""
+"""Random access to records, and every way in which a file can be damaged."""
 import errno
 import multiprocessing
 import os
@@ -17,7 +17,7 @@ _REMEDY = 'prepare it again'
 
 
 def _content(file, number):
-  """Bytes of another length for each record; one is empty."""
+  """Returns bytes of a different length for each record; one is empty."""
   return bytes([file, number]) * (37 * number % 501)
 
 
@@ -66,7 +66,7 @@ def test_spans_cut_files_and_names_count_from_the_files_start(paths):
       'data-2__3', 'data-2__6', 'data-0__4']
 
 
-def test_more_files_than_may_be_open(paths, monkeypatch):
+def test_more_files_can_be_read_than_may_be_open(paths, monkeypatch):
   monkeypatch.setattr(records, '_allow_open_files', lambda files: 1)
   before = len(os.listdir('/proc/self/fd'))
   found = _open(paths)
@@ -92,13 +92,13 @@ def test_half_of_the_spare_files_may_be_kept_open(
   assert limits[1:] == ([(raised_to, hard)] if raised_to else [])
 
 
-def test_checksum_of_frames():
+def test_the_checksum_of_frames_is_that_of_rfc_3720():
   # CRC-32C of these nine digits is 0xE3069283 (RFC 3720, B.4's polynomial).
   # Rotated right by 15: 0x2507C60D; plus 0xA282EAD8.
   assert records.masked_crc(b'123456789') == 0xC78AB0E5
 
 
-def test_the_index_is_kept_and_made_anew_when_files_change(
+def test_the_index_is_kept_until_files_change_or_it_is_damaged(
     paths, tmp_path, monkeypatch):
   cache = tmp_path / 'cache'
   cache.mkdir()
@@ -139,7 +139,7 @@ def _open_and_read(paths, cache, barrier, results):
   results.put(b''.join(data))
 
 
-def test_processes_that_build_the_index_at_once_do_not_meet(paths, tmp_path):
+def test_processes_may_write_the_same_index_at_once(paths, tmp_path):
   context = multiprocessing.get_context('fork')
   barrier, results = context.Barrier(8), context.Queue()
   cache = tmp_path / 'cache'
@@ -162,7 +162,7 @@ def test_a_cache_folder_that_cannot_be_written_does_no_harm(paths, tmp_path):
 
 
 def _start_of(file_path, number):
-  """The byte at which the data of a record begin: frames add 16 bytes."""
+  """Returns the offset of a record's data: frames add 16 bytes."""
   file = int(file_path[-1])
   return 12 + sum(len(_content(file, n)) + 16 for n in range(number))
 
@@ -183,45 +183,46 @@ def test_a_flipped_bit_is_found_and_named(paths):
   with pytest.raises(records.DamagedRecord) as raised:
     found.read(np.array([14, 13]))
   assert str(raised.value) == (
-      f'{paths[2]} is damaged at byte {start} (a record differs from its '
-      'checksum): prepare it again.')
+      f'{paths[2]} is damaged at byte {start} (a record does not match '
+      'its checksum): prepare it again.')
   careless = _open(paths, check_crc=False).read(np.array([13]))[0]
   assert [a ^ b for a, b in zip(careless, _content(2, 7)) if a != b] == [1]
 
 
-def test_a_flipped_bit_in_a_length(paths):
+def test_a_flipped_bit_in_a_length_is_found_and_named(paths):
   start = _start_of(paths[2], 7) - 12
   _flip(paths[2], start)
   assert _refusal(_open, paths) == (
-      f'{paths[2]} is damaged at byte {start} (the length of a record differs '
-      'from its checksum): prepare it again.')
+      f'{paths[2]} is damaged at byte {start} (the length of a record does '
+      'not match its checksum): prepare it again.')
 
 
 @pytest.mark.parametrize('end, words', [
-    (_start_of('data-2', 8) + 5, 'within a record'),
-    (_start_of('data-2', 9) - 13, 'within a record'),  # One byte short.
+    (_start_of('data-2', 8) + 5, 'ends in the middle of a record'),
+    # One byte short.
+    (_start_of('data-2', 9) - 13, 'ends in the middle of a record'),
     (_start_of('data-2', 8) - 5, 'ends there')])
-def test_a_torn_file(paths, end, words):
+def test_a_truncated_file_is_named(paths, end, words):
   os.truncate(paths[2], end)
   line = _refusal(_open, paths)
   assert f'{paths[2]} is damaged at byte {_start_of("data-2", 8) - 12}' in line
   assert words in line
 
 
-def test_a_file_that_ends_between_two_records(paths):
+def test_a_file_with_fewer_records_than_expected(paths):
   os.truncate(paths[2], _start_of('data-2', 8) - 12)
   assert _refusal(_open, paths) == (
-      f'{paths[2]} has 8 records where its data set promises 9: prepare it '
+      f'{paths[2]} has 8 records, but its data set expects 9: prepare it '
       'again.')
 
 
-def test_a_file_with_more_records_than_promised(paths):
+def test_a_file_with_more_records_than_expected(paths):
   assert _refusal(_open, paths, counts=(5, 1, 8)) == (
-      f'{paths[2]} has 9 records where its data set promises 8: prepare it '
+      f'{paths[2]} has 9 records, but its data set expects 8: prepare it '
       'again.')
 
 
-def test_a_missing_file(paths):
+def test_a_missing_file_is_named(paths):
   os.remove(paths[1])
   assert _refusal(_open, paths) == (
       f'{paths[1]} cannot be read (No such file or directory): prepare it '
@@ -239,7 +240,7 @@ def test_a_file_that_is_replaced_while_it_is_read(paths, tmp_path):
   other = tmp_path / 'other'
   shutil.copy(paths[2], other)
   os.replace(other, paths[0])
-  # What is open stays what it was.
+  # A file that is open keeps its content.
   assert found.read(np.array([3])) == [_content(0, 3)]
   assert 'was changed while it was being read' in _refusal(
       late.read, np.array([0]))
@@ -264,7 +265,7 @@ def test_a_file_that_is_cut_while_it_is_read(paths, lost):
       found.read, np.array([14]))
 
 
-def test_a_disk_that_fails_is_named(paths, monkeypatch):
+def test_a_file_on_a_failing_disk_is_named(paths, monkeypatch):
   found = _open(paths)
 
   def fail(*_):

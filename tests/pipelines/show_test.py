@@ -1,10 +1,10 @@
-"""The contact sheet shows what training sees, and nothing else."""
+"""The contact sheet shows exactly what training sees."""
 import numpy as np
 from PIL import Image
 import pytest
 
 from configs import schema
-from pipelines import augmentation, batches, decoding, show, sources
+from pipelines import augmentation, batches, contact_sheet, decoding, sources
 from pipelines.options import Reading
 from tests import processes, tiny_dataset
 
@@ -17,7 +17,7 @@ def data_dir(tmp_path_factory):
 
 
 def _cells(sheet, side, gap=2):
-  """uint8 [rows, columns, side, side, c] of a sheet, its gaps cut off."""
+  """Cuts a sheet into uint8 [rows, columns, side, side, c], without gaps."""
   rows, columns = (n // (side + gap) for n in sheet.shape[:2])
   cells = sheet.reshape(rows, side + gap, columns, side + gap, -1)
   return cells.transpose(0, 2, 1, 3, 4)[:, :, :side, :side]
@@ -33,36 +33,37 @@ def _config(**fields):
 def test_rows_are_the_first_pictures_of_the_run_before_and_after(data_dir):
   source = sources.load('photos', 'train', Reading(data_dir), 64)
   config = _config(smallest_crop=0.3, erasing=0.7)
-  cells = _cells(show.draw(config, source, rows=6, columns=3), 64)
+  cells = _cells(contact_sheet.draw(config, source, rows=6, columns=3), 64)
   assert cells.shape == (6, 4, 64, 64, 3)
+  random_crop = decoding.RandomCrop((64, 64, 3), 4, 0.3)
   plain, cropped = ([batch['image'] for batch in batches.train(
       source, seed=4, global_batch=6, first_step=0, last_step=1, crop=crop)]
-                    for crop in (None, decoding.RandomCrop((64, 64, 3), 4, 0.3)))
+                    for crop in (None, random_crop))
   np.testing.assert_array_equal(cells[:, 0], plain[0])
   expected, _ = augmentation.apply(
       cropped[0], np.zeros((6, 2), np.float32), np.arange(6), (1, 2, 3),
       seed=4, config=config.augment)
   np.testing.assert_array_equal(cells[:, 1], expected)
-  # Other draws in the other columns.
+  # The other columns are augmented differently.
   assert len({cell.tobytes() for cell in cells.reshape(24, -1)}) == 24
 
 
 def test_mixed_rows_add_up_to_their_pair(data_dir):
   source = sources.load('photos', 'train', Reading(data_dir), 64)
-  cells = _cells(show.draw(
+  cells = _cells(contact_sheet.draw(
       _config(smallest_crop=1.0, mixup=0.5), source, rows=2, columns=5), 64)
-  unmixed = _cells(show.draw(
+  unmixed = _cells(contact_sheet.draw(
       _config(smallest_crop=1.0), source, rows=2, columns=5), 64)
   np.testing.assert_allclose(
       cells.astype(int).sum(0), unmixed.astype(int).sum(0), atol=1)
   assert (cells[:, 1:] != unmixed[:, 1:]).any()
 
 
-def test_the_binary_enlarges_small_images(tmp_path):
+def test_the_program_enlarges_small_images(tmp_path):
   path = tmp_path / 'sheet.png'
   result = processes.run('pipelines.show', f'--output={path}', '--rows=2',
                          '--columns=3')
-  assert result.code == 0 and str(path) in result.out
+  assert result.code == 0 and f'Wrote {path}: 2 pictures of' in result.out
   sheet = np.asarray(Image.open(path))
   # Digits of 8 x 8 pixels as 64 x 64, and gaps of 2.
   assert sheet.shape == (2 * 66, 4 * 66)
@@ -74,10 +75,10 @@ def test_the_binary_enlarges_small_images(tmp_path):
 
 
 @pytest.mark.parametrize('flag, words', [
-    ('--rows=3', '--rows=3 is odd, and mixup and cutmix mix pairs of rows: '
+    ('--rows=3', '--rows=3 is odd, but mixup and cutmix mix pairs of rows: '
      'give 4'),
     ('--output=/proc/sheet.png', '--output=/proc/sheet.png cannot be written')])
-def test_wrong_flags(flag, words):
+def test_wrong_flags_are_refused(flag, words):
   result = processes.run('pipelines.show', flag)
   assert result.code == 2 and words in result.err
   assert 'Traceback' not in result.err

@@ -1,4 +1,4 @@
-"""Data sets in memory, and what is said of those that cannot be read."""
+"""Data sets in memory, and the errors for those that cannot be read."""
 import os
 import pathlib
 import shutil
@@ -20,7 +20,7 @@ def _load(name, split, data_dir, image_size=0, **kwargs):
 
 
 def _read(source, examples, crop=None):
-  """The images and labels of some examples, in one batch."""
+  """Reads the images and labels of some examples, in one batch."""
   indices = tf.data.Dataset.from_tensors({
       'example': tf.constant(examples, tf.int64),
       'position': tf.constant(examples, tf.int64),
@@ -36,7 +36,7 @@ def data_dir(tmp_path_factory):
   return path
 
 
-def test_digits():
+def test_the_embedded_digits_are_those_of_the_paper():
   train, test = (sources.load('digits', split) for split in ('train', 'test'))
   assert (train.size, test.size) == (1437, 360)
   assert train.image_shape == (8, 8, 1) and train.num_classes == 10
@@ -64,7 +64,7 @@ def test_a_prepared_data_set_is_read_whole(data_dir):
   np.testing.assert_array_equal(labels, source.labels.numpy()[[5, 0, 5]])
 
 
-def test_a_version_that_the_code_does_not_know(data_dir, tmp_path):
+def test_a_version_that_tfds_does_not_know_can_be_read(data_dir, tmp_path):
   old = tmp_path / 'tiny_pictures' / '0.9.0'
   shutil.copytree(data_dir / 'tiny_pictures' / '1.0.0', old)
   info = old / 'dataset_info.json'
@@ -77,13 +77,13 @@ def test_a_version_that_the_code_does_not_know(data_dir, tmp_path):
       _load('tiny_pictures', 'train', data_dir).images)
 
 
-def test_order_is_that_of_the_records(data_dir):
+def test_examples_are_in_the_order_of_the_records(data_dir):
   whole = _load('tiny_pictures', 'train', data_dir)
   part = _load('tiny_pictures', 'train[10:30]', data_dir)
   np.testing.assert_array_equal(part.images, whole.images[10:30])
 
 
-def test_mean_and_stddev():
+def test_mean_and_stddev_are_those_of_numpy():
   images = tiny_dataset.images(37, 0)
   measured = pixel_statistics.measure([images[:10], images[10:]])
   np.testing.assert_allclose(measured.mean, images.mean((0, 1, 2)), rtol=1e-6)
@@ -96,22 +96,22 @@ def test_mean_and_stddev():
 @pytest.mark.parametrize('name, split, words', [
     ('digits', 'validation', ["'validation'", 'train, test']),
     ('tiny_pictures', 'valid', ["'valid'", 'test, train']),
-    ('tiny_pictures', 'unlabelled', ['without a label', 'test, train']),
-    ('tiny_pictures', 'train[:0]', ['train[:0]', 'empty']),
+    ('tiny_pictures', 'unlabeled', ['without a label', 'test, train']),
+    ('tiny_pictures', 'train[:0]', ["'train[:0]' of tiny_pictures is empty"]),
     ('tiny_picture', 'train', ["'tiny_picture' is unknown"]),
     ('cifar10', 'train', [
-        'cifar10 3.0.2 is not prepared', 'versions there: none',
+        'cifar10 3.0.2 is not prepared', 'versions found: none',
         'python -m pipelines.prepare --dataset=cifar10 --data_dir=']),
     ('tiny_pictures:2.0.0', 'train', ['2.0.0', 'tiny_pictures:1.0.0']),
 ])
-def test_what_is_missing_is_said(data_dir, name, split, words):
+def test_errors_say_what_is_missing(data_dir, name, split, words):
   with pytest.raises(UserError) as raised:
     _load(name, split, data_dir)
   for word in words:
     assert word in str(raised.value)
 
 
-def test_a_single_class_is_nothing_to_learn(tmp_path, capsys):
+def test_a_single_class_or_label_is_reported(tmp_path, capsys):
   for classes in (1, 2):
     tfds.dataset_builders.store_as_tfds_dataset(
         name=f'same_{classes}', version='1.0.0', data_dir=tmp_path,
@@ -121,14 +121,15 @@ def test_a_single_class_is_nothing_to_learn(tmp_path, capsys):
         split_datasets={'train': [
             (i, {'image': np.zeros((4, 4, 1), np.uint8), 'label': 0})
             for i in range(3)]})
-  with pytest.raises(UserError, match='same_1 has 1 class: choose one with'):
+  with pytest.raises(UserError, match='same_1 has 1 class, so there is nothing '
+                     'to learn: choose a data set with at least two'):
     _load('same_1', 'train', tmp_path)
   assert _load('same_2', 'train', tmp_path).size == 3
   assert 'warning: all 3 examples have the label 0' in capsys.readouterr().err
 
 
-def test_buckets_are_to_be_mounted():
-  with pytest.raises(UserError, match='--data_dir=gs://b is no folder of this'):
+def test_buckets_must_be_mounted():
+  with pytest.raises(UserError, match='--data_dir=gs://b is not a folder on'):
     _load('cifar10', 'train', 'gs://b')
 
 
@@ -152,7 +153,7 @@ def test_a_corrupt_record_is_named_by_its_file(tmp_path, damage):
   assert _load('tiny_pictures', 'test', tmp_path).size == 11
 
 
-def test_real_data_sets(test_data_dir):
+def test_real_data_sets_are_opened_or_refused(test_data_dir):
   source = _load('fashion_mnist', 'test', test_data_dir)
   assert source.image_shape == (28, 28, 1)
   np.testing.assert_array_equal(np.bincount(source.labels), [1000] * 10)

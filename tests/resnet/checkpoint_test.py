@@ -1,4 +1,4 @@
-"""What is kept, what is restored, and what a broken one costs."""
+"""Which checkpoints are kept and restored, and what a damaged one costs."""
 import errno
 import os
 import pathlib
@@ -20,7 +20,7 @@ def _variables(value=0.0):
 
 
 def _saved(folder, steps, keep_last=3, best=()):
-  """A folder with checkpoints of which each holds its step in all variables."""
+  """Writes checkpoints that each hold their step in all variables."""
   variables = _variables()
   checkpoints = checkpoint.Checkpoints(folder, variables, keep_last)
   for step in steps:
@@ -41,7 +41,7 @@ def test_an_empty_folder_has_no_checkpoint(tmp_path):
   assert _restored(tmp_path)[0] is None
 
 
-def test_the_newest_is_restored_whole(tmp_path):
+def test_the_newest_or_a_given_step_is_restored_whole(tmp_path):
   _saved(tmp_path, [1, 2, 10])
   step, values = _restored(tmp_path)
   assert step == 10  # As a number: '10' sorts before '2'.
@@ -69,7 +69,7 @@ def test_last_and_best_are_kept(tmp_path, keep_last, best, kept):
   assert names == {f'ckpt-{step}' for step in kept}
 
 
-def test_older_ones_go_when_the_next_is_on_disk(tmp_path, monkeypatch):
+def test_older_ones_are_deleted_when_the_next_is_on_disk(tmp_path, monkeypatch):
   flushed = []
 
   def fsync(file):
@@ -88,7 +88,7 @@ def test_older_ones_go_when_the_next_is_on_disk(tmp_path, monkeypatch):
   assert checkpoints.steps() == [2]
 
 
-def test_a_disk_that_fails_late_is_told_of(tmp_path, monkeypatch):
+def test_a_disk_that_fails_late_is_reported(tmp_path, monkeypatch):
   def fsync(_):
     raise OSError(errno.EIO, 'Input/output error')
 
@@ -100,7 +100,7 @@ def test_a_disk_that_fails_late_is_told_of(tmp_path, monkeypatch):
   assert 1 in checkpoints.steps()
 
 
-def test_sweep_takes_what_a_killed_save_left(tmp_path):
+def test_sweep_deletes_what_a_killed_save_left(tmp_path):
   checkpoints = _saved(tmp_path, [1, 2])
   (tmp_path / 'ckpt-3_temp').mkdir()
   (tmp_path / 'ckpt-3_temp' / 'part-00000').write_bytes(b'half')
@@ -120,9 +120,10 @@ def _flip_a_bit(path):
   path.write_bytes(content)
 
 
-@pytest.mark.parametrize('damage', [_truncate, _flip_a_bit, pathlib.Path.unlink])
+@pytest.mark.parametrize(
+    'damage', [_truncate, _flip_a_bit, pathlib.Path.unlink])
 @pytest.mark.parametrize('file', ['ckpt-3.index', 'ckpt-3.data-00000-of-00001'])
-def test_a_broken_newest_gives_way_to_the_one_before(
+def test_a_damaged_newest_is_set_aside_and_the_one_before_restored(
     tmp_path, capsys, damage, file):
   _saved(tmp_path, [1, 2, 3])
   damage(tmp_path / file)
@@ -130,11 +131,11 @@ def test_a_broken_newest_gives_way_to_the_one_before(
   assert step == 2 and (values['momentum/a/kernel'] == 2).all()
   if (damage, file) != (pathlib.Path.unlink, 'ckpt-3.index'):
     assert 'ckpt-3 cannot be read' in capsys.readouterr().err
-    # Set aside: the next start does not stumble over it again.
+    # Set aside, so that the next start does not try it again.
     assert checkpoint.steps_in(tmp_path) == [1, 2]
 
 
-def test_readers_leave_a_broken_one_where_it_is(tmp_path):
+def test_readers_do_not_rename_a_damaged_one(tmp_path):
   _saved(tmp_path, [1, 2])
   _truncate(tmp_path / 'ckpt-2.data-00000-of-00001')
   assert _restored(tmp_path, set_aside=False)[0] == 1
@@ -152,13 +153,13 @@ def test_no_readable_one_is_an_error_and_stays_one(tmp_path):
   assert len(list(tmp_path.glob('*.data*'))) == 2  # Nothing saved is lost.
 
 
-def test_a_missing_step_names_those_there(tmp_path):
+def test_a_missing_step_names_the_existing_ones(tmp_path):
   _saved(tmp_path, [1, 2])
   with pytest.raises(UserError, match='step 7 .* one of 1, 2'):
     _restored(tmp_path, step=7)
 
 
-def test_a_save_that_fails_says_what_is_safe(tmp_path):
+def test_a_save_that_fails_leaves_the_others(tmp_path):
   folder = tmp_path / 'checkpoints'
   folder.mkdir()
   checkpoints = _saved(folder, [1])
@@ -171,12 +172,12 @@ def test_a_save_that_fails_says_what_is_safe(tmp_path):
   assert checkpoint.steps_in(moved) == [1]
 
 
-def test_a_save_that_fails_at_exit_leaves_no_stack(tmp_path):
+def test_a_save_that_fails_at_exit_prints_no_stack(tmp_path):
   script = """if True:
       import pathlib
       import sys
       import tensorflow as tf
-      from resnet import checkpoint
+      from resnet.run import checkpoint
       folder = pathlib.Path(sys.argv[1])
       checkpoints = checkpoint.Checkpoints(folder, {'a': tf.Variable(1.0)})
       checkpoints.save(1)
@@ -196,9 +197,8 @@ def test_a_save_that_fails_at_exit_leaves_no_stack(tmp_path):
 
 @pytest.mark.parametrize('damage', [
     lambda index: index.write_bytes(b''), _truncate, _flip_a_bit])
-def test_a_save_whose_index_is_unfinished_replaces_no_other(tmp_path, damage):
-  """As a disk leaves it that is full by then, without an error of TensorFlow's.
-  """
+def test_a_save_whose_index_is_incomplete_replaces_no_other(tmp_path, damage):
+  """A full disk leaves such an index, and TensorFlow does not report it."""
   checkpoints = _saved(tmp_path, [1], keep_last=1)
   sync = checkpoints._checkpoint.sync
 

@@ -14,7 +14,7 @@ def _beats(tmp_path, rank, clock, stall_secs=30):
   return beat, lambda: (tmp_path / f'err{rank}').read_text()
 
 
-def test_the_file_tells_what_was_begun_and_when(tmp_path, clock):
+def test_the_file_says_what_was_begun_and_when(tmp_path, clock):
   beat, _ = _beats(tmp_path, 3, clock)
   beat.note('training', 17)
   clock.now += 5
@@ -35,11 +35,11 @@ def test_the_worker_that_stopped_first_is_named_with_the_stacks(
   chief.note('training', 17)
   clock.now += 30
   chief.beat()
-  assert said() == ''  # 30 s are not more than 30 s.
+  assert said() == ''  # 30 s is not more than 30 s.
   clock.now += 1
   chief.beat()
-  assert said().startswith('Nothing new for 31 s; worker 1 (')
-  assert 'last seen in step 16 (evaluation), 46 s ago.' in said()
+  assert said().startswith('No progress for 31 s; worker 1 (')
+  assert 'was last seen in step 16 (evaluation) 46 s ago.' in said()
   # The stacks, down to this very function.
   assert 'test_the_worker_that_stopped_first_is_named' in said()
   length = len(said())
@@ -49,24 +49,24 @@ def test_the_worker_that_stopped_first_is_named_with_the_stacks(
   chief.note('training', 18)
   clock.now += 31
   chief.beat()
-  assert said().count('Nothing new for 31 s') == 2
+  assert said().count('No progress for 31 s') == 2
 
 
-def test_zero_means_never(tmp_path, clock):
+def test_with_zero_no_stall_is_reported(tmp_path, clock):
   beat, said = _beats(tmp_path, 0, clock, stall_secs=0)
   clock.now += 1e6
   beat.beat()
   assert said() == ''
 
 
-def test_torn_and_foreign_files_are_left_out(tmp_path, clock):
+def test_damaged_files_and_those_of_other_ranks_are_left_out(tmp_path, clock):
   for rank in (10, 2):
     _beats(tmp_path, rank, clock)[0].beat()
   (tmp_path / 'workers' / '5.json').write_text('{"rank": 5, ')
   ranks = lambda workers: [
       worker['rank'] for worker in heartbeats.read(tmp_path, workers)]
   assert ranks(11) == [2, 10]
-  assert ranks(10) == [2]  # Of 10 workers, none is number 10.
+  assert ranks(10) == [2]  # With 10 workers, there is no number 10.
   assert heartbeats.read(tmp_path / 'nowhere', 11) == []
 
 

@@ -1,4 +1,4 @@
-"""What TensorBoard's own backend of the tab HParams shows of a folder."""
+"""What TensorBoard's own backend shows of a folder in the HParams tab."""
 from tensorboard import context
 from tensorboard.backend.event_processing import (
   data_provider,
@@ -18,10 +18,10 @@ _STATUSES = [
 
 
 class Tab:
-  """The tab of `tensorboard --logdir folder`."""
+  """The HParams tab of `tensorboard --logdir folder`."""
 
   def __init__(self, folder):
-    """Reads what is there now; `groups` and `experiment` are its protos."""
+    """Reads the folder; `groups` and `experiment` are the tab's protos."""
     multiplexer = plugin_event_multiplexer.EventMultiplexer()
     multiplexer.AddRunsFromDirectory(str(folder))
     multiplexer.Reload()
@@ -37,11 +37,11 @@ class Tab:
 
 
 def metrics(shown):
-  """{tag: value} of a session or a group."""
+  """Returns {tag: value} of a session or a group."""
   return {metric.name.tag: metric.value for metric in shown.metric_values}
 
 
 def settings(group):
-  """{name: value} that a group has in common."""
+  """Returns {name: value} of what the runs of a group have in common."""
   return {name: getattr(value, value.WhichOneof('kind'))
           for name, value in group.hparams.items()}

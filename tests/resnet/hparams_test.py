@@ -1,4 +1,4 @@
-"""TensorBoard's own backend of the tab HParams is asked what it shows."""
+"""What the HParams tab shows of our runs, by TensorBoard's own backend."""
 import pytest
 from tensorboard.plugins.hparams import api_pb2
 
@@ -8,7 +8,7 @@ from tests.resnet import hparams_tab
 
 def _train(folder, settings, accuracy, first_step=0, last_step=20, ends=True,
            now=100.0):
-  """Writes what a run does that is at first_step, and its evaluations."""
+  """Writes the summaries of a run that starts or resumes at first_step."""
   written = summaries.Summaries(folder, first_step, lambda: now)
   if not first_step:
     written.write_settings(settings)
@@ -55,7 +55,7 @@ def test_settings_that_differ_are_shown_first(tmp_path):
       ('schedule.peak', True), ('augment.flip', False)]
 
 
-def test_seeds_are_one_line_with_the_means(tmp_path):
+def test_runs_that_differ_in_the_seed_are_one_group_with_means(tmp_path):
   for peak, seed, accuracy in (
       (0.1, 0, 0.5), (0.1, 1, 0.75), (0.2, 0, 0.25)):
     (tmp_path / f'{peak}-{seed}').mkdir()
@@ -72,16 +72,16 @@ def test_seeds_are_one_line_with_the_means(tmp_path):
   assert hparams_tab.settings(groups[0.1]) == {'schedule.peak': 0.1}
 
 
-def test_the_folder_of_one_run_shows_its_metrics_as_well(tmp_path):
+def test_the_folder_of_a_single_run_shows_its_metrics(tmp_path):
   _train(tmp_path, {'schedule.peak': 0.1}, 0.5)
   (group,) = hparams_tab.Tab(tmp_path).groups
   assert hparams_tab.metrics(group)['accuracy'] == 0.5
 
 
 @pytest.mark.parametrize('first_step', [0, 10])
-def test_a_run_that_was_stopped_is_one_session_all_the_same(
+def test_a_run_that_was_stopped_and_resumed_is_one_session(
     tmp_path, first_step):
-  """Before its first checkpoint, or after it."""
+  """It is stopped before its first checkpoint, or after it."""
   _train(tmp_path, {'schedule.peak': 0.1}, 0.5, ends=False, now=100.0)
   (group,) = hparams_tab.Tab(tmp_path).groups
   (session,) = group.sessions
@@ -97,7 +97,7 @@ def test_a_run_that_was_stopped_is_one_session_all_the_same(
   assert hparams_tab.metrics(group)['accuracy'] == 0.75
 
 
-def test_settings_lie_on_the_disk_at_once(tmp_path):
+def test_settings_are_on_disk_when_write_settings_returns(tmp_path):
   written = summaries.Summaries(tmp_path, 0, lambda: 100.0)
   written.write_settings({'schedule.peak': 0.1})
   (group,) = hparams_tab.Tab(tmp_path).groups
@@ -105,7 +105,7 @@ def test_settings_lie_on_the_disk_at_once(tmp_path):
   written.close()
 
 
-def test_who_is_not_the_chief_writes_nothing(tmp_path):
+def test_only_the_chief_writes(tmp_path):
   written = summaries.Summaries(tmp_path, 0, chief=False)
   written.write_success(20)
   written.close()

@@ -1,4 +1,4 @@
-"""Plain lines come when due, the bar only on a terminal."""
+"""Plain lines are printed when due; the bar only on a terminal."""
 import io
 
 import pytest
@@ -24,7 +24,7 @@ _VALUES = dict(epoch=1.5, loss=0.25, accuracy=0.875, images_per_second=640.4)
 _TEXT = 'epoch 1.50  loss 0.2500  accuracy 0.8750  640 images/s'
 
 
-def test_lines_come_each_ten_seconds_and_at_the_end():
+def test_lines_are_printed_every_ten_seconds_and_at_the_end():
   clock, stream = _Clock(), io.StringIO()
   bar = progress.Progress(100, 0, stream, clock=clock)
   for step, now in [(10, 1009.9), (20, 1010.0), (30, 1019.9), (40, 1020.5),
@@ -46,18 +46,18 @@ def test_time_left_counts_only_the_steps_of_this_process():
   assert stream.getvalue() == f'step 910/1000  {_TEXT}  7:30 left\n'
 
 
-def test_say_prints_at_once():
+def test_say_prints_a_line_immediately():
   stream = io.StringIO()
   progress.Progress(10, 0, stream, clock=_Clock()).say('evaluating')
   assert stream.getvalue() == 'evaluating\n'
 
 
-def test_stream_is_stderr(capsys):
+def test_the_default_stream_is_stderr(capsys):
   progress.Progress(10, 0).say('evaluating')
   assert capsys.readouterr() == ('', 'evaluating\n')
 
 
-def test_bar_on_a_terminal(monkeypatch):
+def test_a_terminal_shows_a_bar_and_lines_above_it(monkeypatch):
   monkeypatch.delenv('COLUMNS', raising=False)  # The bar would be cut to fit.
   stream = _Terminal()
   values = 'epoch 1.50 loss 0.2500 accuracy 0.8750 640 images/s]'

@@ -1,6 +1,7 @@
-"""What a run says in words."""
+"""What a run prints."""
 import pytest
 
+from configs import schema
 from resnet.run import report
 
 
@@ -12,15 +13,15 @@ def _records(*waits):
 @pytest.mark.parametrize('waits', [
     (), (0.5, 0.5), (0.5, 0.1, 0.5), (0.5, 0.5, 0.5, 0.05), (0.1, 0.2, 0.3),
     (None, 0.5, 0.5)])
-def test_waiting_now_and_then_is_no_news(waits):
+def test_waiting_now_and_then_is_not_reported(waits):
   assert report.input_wait_text(_records(*waits)) is None
 
 
 @pytest.mark.parametrize('waits, least', [
     ((0.11, 0.5, 0.9), '11%'), ((0.0, 0.0, 0.42, 0.5, 0.9), '42%')])
-def test_waiting_again_and_again_is_told_with_what_to_do(waits, least):
+def test_waiting_repeatedly_is_reported_with_what_to_do(waits, least):
   text = report.input_wait_text(_records(*waits))
-  assert f'at least {least} of the time' in text
+  assert f'at least {least} of the time was spent waiting' in text
   assert 'python -m pipelines.benchmark' in text
 
 
@@ -31,4 +32,37 @@ def test_an_evaluation_says_how_many_it_counted():
   assert report.values_text(
       {**values, 'top5_accuracy': 0.75, 'skipped_images': 2}) == (
           'accuracy 0.2500, top-5 0.7500, loss 1.5000, 11 examples counted, 2 '
-          'skipped as bad')
+          'bad images skipped')
+
+
+_TWO = {'workers': 1, 'devices': ['CPU:0', 'CPU:1']}
+_FOUR = {'workers': 2, 'devices': ['CPU:0', 'CPU:1']}
+
+
+@pytest.mark.parametrize('step, replicas, rest', [
+    (0, _TWO, '2 x 64 images per step (CPU:0, CPU:1); training for 90 steps in '
+     '/runs/a'),
+    (30, _FOUR, '4 x 32 images per step (CPU:0, CPU:1 of each of 2 workers); '
+     'resuming at step 30 of 90 steps in /runs/a'),
+])
+def test_a_start_names_what_trains_and_from_where(step, replicas, rest):
+  config = schema.Config(global_batch=128)
+  assert report.start_text(config, replicas, step, 90, '/runs/a') == (
+      f'ResNet-20 v1 on digits, {rest}')
+
+
+@pytest.mark.parametrize('before, words', [
+    (_TWO, ' (before: CPU:0, CPU:1)'), (None, '')])
+def test_a_move_to_other_devices_names_both(before, words):
+  assert report.moved_text(before, _FOUR) == (
+      f'continuing on CPU:0, CPU:1 of each of 2 workers{words}: batches and '
+      'evaluations stay the same, but sums are rounded in another order')
+
+
+@pytest.mark.parametrize('step, text', [
+    (0, 'Stopped before the first step. Rerun the same command to start.'),
+    (7, 'Stopped at step 7, saved in /runs/a. Rerun the same command to '
+     'continue from there.'),
+])
+def test_a_stop_says_how_to_continue(step, text):
+  assert report.stop_text(step, '/runs/a') == text

@@ -32,10 +32,10 @@ def _signal_at(step, number, done):
 
 
 def _kill_inside_save(step, _):
-  """Between calls: from the first on, kills between a save's data and name.
+  """Between calls: kills the process after it wrote a save's data.
 
-  TensorFlow writes the data of a checkpoint beside its place and then moves
-  it there, which is the call that never comes.
+  TensorFlow writes the data of a checkpoint elsewhere and then moves it into
+  place. It is killed instead of moving.
   """
   from tensorflow.python.ops import gen_io_ops
   merge = gen_io_ops.merge_v2_checkpoints
@@ -57,7 +57,7 @@ def _train(workdir, devices, between_calls=None, flags=_FLAGS):
 
 
 def _state(workdir, step=_STEPS):
-  """{name: array} of everything in a checkpoint."""
+  """Returns {name: array} of everything in a checkpoint."""
   reader = tf.train.load_checkpoint(
       os.fspath(workdir / 'checkpoints' / f'ckpt-{step}'))
   return {name: reader.get_tensor(name)
@@ -66,7 +66,7 @@ def _state(workdir, step=_STEPS):
 
 
 def _curve(workdir):
-  """metrics.jsonl without what depends on the clock."""
+  """Returns the records of metrics.jsonl without what depends on the clock."""
   lines = (workdir / 'metrics.jsonl').read_text().splitlines()
   return [{k: v for k, v in json.loads(line).items() if k not in _TIMES}
           for line in lines]
@@ -81,7 +81,7 @@ def _event_steps(workdir, split, tag):
 
 @pytest.fixture(scope='module')
 def undisturbed(tmp_path_factory):
-  """devices -> folder of a run that was never stopped."""
+  """Returns a function: devices -> folder of a run that was never stopped."""
   @functools.cache
   def run(devices):
     workdir = tmp_path_factory.mktemp('undisturbed') / 'run'
@@ -128,8 +128,8 @@ def test_killed_again_and_again_equals_never_stopped(
   assert _event_steps(workdir, 'eval', 'accuracy') == [4, 8, 12]
 
 
-# Pictures from disk, with everything that is drawn for them; the image size
-# changes after step 6.
+# Images from disk, with all random augmentation; the image size changes after
+# step 6.
 _PICTURES = (
     '--config=imagenet_resnet50', '--config.data.name=photos',
     '--config.data.train_split=train', '--config.data.eval_split=test',
@@ -141,7 +141,7 @@ _PICTURES = (
     '--config.eval_batch=8', *_FLAGS, '--config.global_batch=8')
 
 
-def test_pictures_from_disk_are_resumed_bit_by_bit(tmp_path):
+def test_images_from_disk_resume_bit_for_bit(tmp_path):
   tiny_dataset.prepare_photos(tmp_path / 'data')
   train = functools.partial(_train, flags=(
       *_PICTURES, f'--data_dir={tmp_path}/data'))
@@ -161,13 +161,13 @@ def test_pictures_from_disk_are_resumed_bit_by_bit(tmp_path):
 
 
 def test_hardware_may_change_at_a_restart(tmp_path):
-  """With synchronised batch norm, devices change nothing but rounding."""
+  """With synchronized batch norm, devices change nothing but rounding."""
   sync = '--config.model.sync_batch_norm=True'
   assert _train(tmp_path / 'one', (sync,)).code == 0
   stop = functools.partial(_signal_at, 4, signal.SIGTERM)
   assert _train(tmp_path / 'both', (sync,), stop).code == 143
   moved = _train(tmp_path / 'both', (sync, '--virtual_devices=2'))
-  assert moved.code == 0 and '2 x 8 images a step' in moved.err
+  assert moved.code == 0 and '2 x 8 images per step' in moved.err
   expected, got = _state(tmp_path / 'one'), _state(tmp_path / 'both')
   for name, value in expected.items():
     np.testing.assert_allclose(got[name], value, atol=1e-4, err_msg=name)
@@ -193,7 +193,7 @@ def test_sigterm_from_outside_ends_within_seconds(tmp_path):
   assert f'Stopped at step {newest},' in result.err
 
 
-def test_a_torn_newest_checkpoint_is_left_out(tmp_path, undisturbed):
+def test_a_truncated_newest_checkpoint_is_skipped(tmp_path, undisturbed):
   devices = ('--strategy=one_device',)
   workdir = tmp_path / 'run'
   stop = functools.partial(_signal_at, 7, signal.SIGTERM)
@@ -223,7 +223,7 @@ def test_a_finished_run_says_so_and_evaluate_repeats_its_figure(undisturbed):
           '360 examples counted') in repeated.out
 
 
-def test_a_limit_of_minutes_stops_and_saves(tmp_path):
+def test_max_mins_stops_and_saves(tmp_path):
   result = _train(tmp_path / 'run', ('--max_mins=0.0001',))
   assert result.code == 143, result.err
   assert 'Stopped before the first step' in result.err

@@ -1,4 +1,4 @@
-"""A run folder belongs to one run, and to one process at a time."""
+"""A run folder belongs to one run and, while it trains, to one process."""
 import json
 import os
 import pathlib
@@ -41,7 +41,7 @@ def _names(path):
   return sorted(entry.name for entry in path.iterdir())
 
 
-# Locks the file that it is given, says so, and holds it until it is killed.
+# Locks the file that it is given, reports it, and holds the lock until killed.
 _HOLD = """
 import fcntl, os, sys
 file = open(sys.argv[1], 'w')
@@ -51,7 +51,7 @@ file.flush()
 print('locked', flush=True)
 sys.stdin.read()
 """
-# Even a shared lock, which the holder of a shared one would not keep out.
+# Tries a shared lock, which only an exclusive one keeps out.
 _TRY = """
 import fcntl, sys
 try:
@@ -116,7 +116,8 @@ def test_same_configuration_opens_again(tmp_path, open_folder):
 
 @pytest.mark.parametrize('left', [
     ['checkpoints/', '.lock'], ['checkpoints/', '.lock', 'config.json.partial'],
-    ['checkpoints/', '.lock', '.shared', 'workers/']
+    ['checkpoints/', '.lock', 'config.json.0123abcd.partial'],
+    ['checkpoints/', '.lock', '.shared', 'workers/'],
 ])
 def test_run_killed_before_it_was_described_opens_again(
     tmp_path, open_folder, left):
@@ -135,9 +136,9 @@ def test_other_configuration_lists_the_fields(tmp_path, open_folder):
   other = schema.Config(
       train_steps=10, seed=8, model=schema.Model(depth=56))
   assert _refusal(tmp_path, other) == (
-      f'--workdir={tmp_path} holds a run of another configuration '
-      '(config.model.depth: 20 -> 56; config.seed: 7 -> 8): give those fields '
-      'their old values to go on, or another --workdir.')
+      f'--workdir={tmp_path} holds a run with a different configuration '
+      '(config.model.depth: 20 -> 56; config.seed: 7 -> 8): give these fields '
+      'their old values to continue it, or give another --workdir.')
   assert run_folder.read_config(tmp_path) == _CONFIG
 
 
@@ -145,15 +146,15 @@ def test_other_configuration_lists_the_fields(tmp_path, open_folder):
 def test_foreign_folder_is_left_alone(tmp_path, name):
   (tmp_path / name).write_text('precious')
   assert _refusal(tmp_path) == (
-      f'--workdir={tmp_path} exists and is not the folder of a run (it has no '
-      'config.json): give a new or empty folder, or that of a run.')
+      f'--workdir={tmp_path} exists and is not a run folder (it has no '
+      'config.json): give a run folder, or a new or empty one.')
   assert _names(tmp_path) == [name]
 
 
-def test_file_is_no_folder(tmp_path):
+def test_a_file_is_not_a_run_folder(tmp_path):
   path = tmp_path / 'file'
   path.write_text('precious')
-  assert ' exists and is not the folder of a run ' in _refusal(path)
+  assert ' exists and is not a run folder ' in _refusal(path)
   assert path.read_text() == 'precious'
 
 
@@ -162,7 +163,7 @@ def test_folder_that_cannot_be_written(tmp_path):
   path = tmp_path / 'file' / 'run'
   assert _refusal(path) == (
       f'--workdir={path} cannot be written (Not a directory): give a folder '
-      'you may write to.')
+      'that you may write to.')
 
 
 def test_folder_in_use_by_another_process(tmp_path, open_folder):
@@ -196,7 +197,7 @@ def test_damaged_config(tmp_path, text):
   for refused in (_refusal(tmp_path), _read_refusal(tmp_path)):
     assert refused.startswith(f'{path} is damaged (')
     assert refused.endswith(
-        '): bring it back from a copy, or train anew in another --workdir.')
+        '): restore it from a backup, or start over in another --workdir.')
 
 
 def _read_refusal(workdir):
@@ -207,13 +208,15 @@ def _read_refusal(workdir):
 
 def test_config_of_another_version(tmp_path):
   (tmp_path / 'config.json').write_text('{"seeds": [1]}')
-  assert _refusal(tmp_path).startswith(
-      'config.seeds does not exist in this version: the fields are model, ')
+  refused = _refusal(tmp_path)
+  assert refused.startswith(
+      'config.seeds does not exist in this version (its fields are model, ')
+  assert refused.endswith('): use the version that wrote the config.')
 
 
 def test_read_config_where_there_is_none(tmp_path):
   assert _read_refusal(tmp_path) == (
-      f'--workdir={tmp_path} is not the folder of a run (there is no '
+      f'--workdir={tmp_path} is not a run folder (there is no '
       f'{tmp_path}/config.json): give the folder that `python -m '
       'resnet.train` wrote.')
 
@@ -250,8 +253,8 @@ def test_write_json_is_complete_before_it_replaces(tmp_path, monkeypatch):
   assert replaced == [({'b': 2}, {'a': 1})]
 
 
-def test_usable_folders(tmp_path, open_folder):
-  """Told without a trace; a mark that the doctor left is no stranger."""
+def test_usable_folders_are_left_as_they_are(tmp_path, open_folder):
+  """One of them holds a mark that the doctor left."""
   run_folder.check_usable(tmp_path / 'new', _CONFIG)
   assert not list(tmp_path.iterdir())
   (tmp_path / '.doctor-0123').write_text('')
@@ -264,7 +267,7 @@ def test_usable_folders(tmp_path, open_folder):
 
 def test_folders_that_are_not_usable(tmp_path):
   (tmp_path / 'mine').write_text('')
-  with pytest.raises(UserError, match='is not the folder of a run'):
+  with pytest.raises(UserError, match='is not a run folder'):
     run_folder.check_usable(tmp_path, _CONFIG)
   with pytest.raises(UserError, match='cannot be read .File name too long.'):
     run_folder.check_usable(tmp_path / ('x' * 300), _CONFIG)

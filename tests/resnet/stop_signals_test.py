@@ -1,4 +1,4 @@
-"""Real signals are noted; the second Ctrl-C is not held back."""
+"""Real signals are noted; the second Ctrl-C ends the process."""
 import os
 import signal
 import subprocess
@@ -13,8 +13,8 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 @pytest.fixture(autouse=True)
 def _installed():
-  """Notes signals during the test, and puts back what was there."""
-  # A signal that nobody notes is to fail a test, not to end all of them.
+  """Notes signals during the test, and restores the handlers afterwards."""
+  # A signal that is not noted must fail one test, not end all of them.
   before = {number: signal.signal(number, lambda *_: None)
             for number in _SIGNALS}
   stop_signals.install()

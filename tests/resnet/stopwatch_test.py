@@ -25,7 +25,7 @@ def test_activities_add_up(watch, clock):
   assert watch.total() == 16
 
 
-def test_activity_that_fails_is_counted(watch, clock):
+def test_an_activity_that_raises_is_counted(watch, clock):
   with pytest.raises(KeyboardInterrupt):
     with watch.activity('evaluation'):
       clock.now += 2
@@ -34,12 +34,12 @@ def test_activity_that_fails_is_counted(watch, clock):
 
 
 @pytest.mark.parametrize('name', ['evaluating', 'training'])
-def test_unknown_activity(watch, name):
+def test_unknown_activities_are_refused(watch, name):
   with pytest.raises(KeyError, match=name):
     watch.add(name, 1)
 
 
-def test_lap_leaves_out_what_is_not_training(watch, clock):
+def test_laps_count_only_training(watch, clock):
   _spend(watch, clock, 'start_up', 5)
   clock.now += 10
   watch.add('input_wait', 2)  # Within those ten.
@@ -68,7 +68,7 @@ def test_shares_are_of_all_time_since_the_start(watch, clock):
       'input_wait': 0.1, 'training': 0.5})
 
 
-def test_shares_of_no_time(watch):
+def test_shares_when_no_time_has_passed(watch):
   assert watch.shares() == {
       'start_up': 0, 'evaluation': 0, 'checkpoints': 0, 'input_wait': 0,
       'training': 1}

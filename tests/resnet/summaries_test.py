@@ -1,4 +1,4 @@
-"""What is written can be read back, and each step stands there once."""
+"""What is written can be read back, and each step is written once."""
 import json
 
 import pytest
@@ -14,7 +14,7 @@ def _open(workdir, clock, first_step=0):
 
 
 def _tensors(folder):
-  """{tag: events} as TensorBoard shows them."""
+  """Returns {tag: events} as TensorBoard shows them."""
   reader = plugin_event_accumulator.EventAccumulator(
       str(folder),
       size_guidance={plugin_event_accumulator.TENSORS: 0})  # 0: all of them.
@@ -23,7 +23,7 @@ def _tensors(folder):
 
 
 def _scalars(folder):
-  """{tag: [(step, value)]} as TensorBoard shows them."""
+  """Returns {tag: [(step, value)]} as TensorBoard shows them."""
   return {
       tag: [(e.step, float(tensor_util.make_ndarray(e.tensor_proto)))
             for e in events]
@@ -52,7 +52,7 @@ def test_values_are_on_disk_when_write_returns(tmp_path, clock):
   written.close()
 
 
-def test_text(tmp_path, clock):
+def test_a_text_is_an_event_at_step_0(tmp_path, clock):
   written = _open(tmp_path, clock)
   written.write_text('config', 'seed 7')
   written.close()
@@ -62,7 +62,7 @@ def test_text(tmp_path, clock):
   assert not (tmp_path / 'metrics.jsonl').read_text()
 
 
-def test_resume_goes_on_after_its_step(tmp_path, clock):
+def test_resuming_drops_what_comes_after_the_step(tmp_path, clock):
   written = _open(tmp_path, clock)
   for step in (10, 20, 30):
     written.write('train', step, {'loss': step / 8})
@@ -83,7 +83,7 @@ def test_resume_goes_on_after_its_step(tmp_path, clock):
   assert _lines(tmp_path)[-1]['loss'] == 100
 
 
-def test_resume_without_a_checkpoint_begins_anew(tmp_path, clock):
+def test_resuming_without_a_checkpoint_starts_over(tmp_path, clock):
   written = _open(tmp_path, clock)
   written.write_text('config', 'seed 7')
   written.write('train', 10, {'loss': 0.5})
@@ -114,11 +114,11 @@ def test_torn_last_line_is_dropped(tmp_path, clock, torn):
       'eval', 'metrics.jsonl', 'train']
 
 
-def test_nothing_written_yet(tmp_path):
+def test_a_missing_file_has_no_records(tmp_path):
   assert summaries.read(tmp_path / 'metrics.jsonl') == []
 
 
-def test_records_of_a_split(tmp_path, clock):
+def test_records_are_found_by_split_and_step(tmp_path, clock):
   written = _open(tmp_path, clock)
   written.write('train', 10, {'loss': 0.5})
   written.write('eval', 10, {'loss': 0.75})

@@ -103,7 +103,7 @@ def two_devices(tmp_path_factory):
 def test_two_workers_are_one_process_with_two_devices(tmp_path, two_devices):
   chief, other = _train(2, tmp_path / 'run')
   assert (chief.code, other.code) == (0, 0), chief.err + other.err
-  assert '2 x 8 images a step (CPU:0 of each of 2 workers)' in chief.err
+  assert '2 x 8 images per step (CPU:0 of each of 2 workers)' in chief.err
   # Only the chief writes and speaks.
   assert '360 examples counted' in chief.out and not other.out
   assert 'step' not in other.err
@@ -160,8 +160,8 @@ def test_a_worker_that_hangs_is_named(tmp_path):
   assert chief.err.strip().splitlines()[-1].startswith(
       f'Lost worker 1 at 127.0.0.1:{ports[1]} (')
   # Before it was lost, with the stacks of what the chief waited in.
-  assert re.search(r'Nothing new for \d+ s; worker 1 \(.+\) last seen in step '
-                   r'[45] \(\w+\), \d+ s ago', chief.err)
+  assert re.search(r'No progress for \d+ s; worker 1 \(.+\) was last seen in '
+                   r'step [45] \(\w+\) \d+ s ago', chief.err)
   assert 'in train_and_evaluate' in chief.err
   chief_beat, other_beat = heartbeats.read(tmp_path / 'run', 2)
   assert (chief_beat['phase'], chief_beat['step']) == ('training', 5)
@@ -257,8 +257,8 @@ def test_workers_may_change_at_a_restart(tmp_path):
   assert first.code == 143, first.err
   more = _train(4, tmp_path / 'run', *flags, at={3: _stop_at(5)})
   assert [r.code for r in more] == [143] * 4, more
-  assert '4 x 4 images a step' in more[0].err
-  assert 'going on with CPU:0 of each of 4 workers, after CPU:0' in more[0].err
+  assert '4 x 4 images per step' in more[0].err
+  assert 'continuing on CPU:0 of each of 4 workers (before: CPU:0' in more[0].err
   fewer = _train(2, tmp_path / 'run', *flags)
   assert [r.code for r in fewer] == [0, 0], fewer
   _assert_same_state(_state(tmp_path / 'alone'), _state(tmp_path / 'run'),
@@ -466,7 +466,7 @@ def test_the_few_that_differ_are_named(digests, names):
 
 
 @pytest.mark.parametrize('config, words', [
-    (None, 'No addresses of workers were found in --worker_addresses, TF_'),
+    (None, 'No worker addresses were found in --worker_addresses, TF_CONFIG'),
     ('{', 'TF_CONFIG is not JSON'),
     ('{"cluster": {"worker": ["no.such.host.invalid:1"]}, "task": '
      '{"type": "worker", "index": 0}}', 'The host of worker 0, no.such.host'),
@@ -484,7 +484,7 @@ def test_wrong_clusters(tmp_path, config, words):
     (('--worker_rank=0',), '--worker_rank are for --strategy=multi_worker_'),
     (('--worker_addresses=a:1,b:1',), 'are for --strategy=multi_worker_mirro'),
     (('--strategy=multi_worker_mirrored', '--worker_addresses=a:1,b:1',
-      '--worker_rank=2'), '--worker_rank=2 is none of the 2'),
+      '--worker_rank=2'), '--worker_rank=2 is out of range for 2'),
     (('--strategy=multi_worker_mirrored', '--worker_addresses=no.invalid:2',
       '--worker_rank=0'), 'The host of worker 0, no.invalid:2'),
 ])

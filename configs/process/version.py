@@ -1,0 +1,3 @@
+"""The version of the project, readable without TensorFlow."""
+
+VERSION = '0.1.0'

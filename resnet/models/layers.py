@@ -1,0 +1,81 @@
+"""The layers that networks are built from, with the settings they share."""
+from collections.abc import Sequence
+import dataclasses
+
+import keras
+
+
+def network_input(name: str, shape: Sequence[int | None],
+                  dtype: str = 'float32') -> keras.KerasTensor:
+  """Returns an input of a network, [b, *shape]; None is any size."""
+  return keras.Input(  # pyright: ignore[reportReturnType]
+      shape, dtype=dtype, name=name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layers:
+  """Adds named layers to a graph; every method takes and returns a tensor."""
+  batch_norm_momentum: float
+  batch_norm_epsilon: float
+  sync_batch_norm: bool
+  dtype: str  # Keras dtype policy.
+
+  def conv(self, x: keras.KerasTensor, name: str, filters: int, kernel: int,
+           stride: int = 1) -> keras.KerasTensor:
+    """Convolves without a bias, with He initialization (fan out).
+
+    Windows with a stride are padded by kernel // 2 on every side, as in the
+    models that the papers' authors released: their centers are the pixels 0, 2,
+    4, ..., as in the shortcut. 'same' shifts them by one if the size is even.
+    """
+    strided = stride > 1
+    if strided and kernel > 1:
+      x = self.pad(x, f'{name}_pad', kernel // 2)
+    he = keras.initializers.VarianceScaling(
+        2.0, 'fan_out', 'untruncated_normal')
+    return keras.layers.Conv2D(
+        filters, kernel, stride, padding='valid' if strided else 'same',
+        use_bias=False, dtype=self.dtype, name=name,
+        kernel_initializer=he,  # pyright: ignore[reportArgumentType]
+    )(x)
+
+  def norm(self, x: keras.KerasTensor, name: str,
+           zero: bool = False) -> keras.KerasTensor:
+    """Adds batch norm; `zero` starts its scale at zero instead of one."""
+    return keras.layers.BatchNormalization(
+        momentum=self.batch_norm_momentum, epsilon=self.batch_norm_epsilon,
+        synchronized=self.sync_batch_norm,
+        gamma_initializer='zeros' if zero else 'ones',
+        dtype=self.dtype, name=name)(x)
+
+  def relu(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """Adds a ReLU."""
+    return keras.layers.ReLU(dtype=self.dtype, name=name)(x)
+
+  def norm_relu(self, x: keras.KerasTensor, norm_name: str,
+                relu_name: str) -> keras.KerasTensor:
+    """Adds batch norm and a ReLU."""
+    return self.relu(self.norm(x, norm_name), relu_name)
+
+  def pad(self, x: keras.KerasTensor, name: str,
+          pixels: int) -> keras.KerasTensor:
+    """Adds a border of zeros."""
+    return keras.layers.ZeroPadding2D(pixels, dtype=self.dtype, name=name)(x)
+
+
+class SubsampleAndPad(keras.layers.Layer):
+  """Shortcut A: keeps every stride-th pixel and appends channels of zeros.
+
+  [b, h, w, c] -> [b, ceil(h / stride), ceil(w / stride), filters].
+  """
+
+  def __init__(self, filters: int, stride: int, **kwargs):
+    super().__init__(**kwargs)
+    self.filters = filters
+    self.stride = stride
+
+  def call(self, x):
+    """Returns the subsampled, padded tensor."""
+    x = x[:, ::self.stride, ::self.stride, :]
+    zeros = self.filters - x.shape[-1]
+    return keras.ops.pad(x, ((0, 0), (0, 0), (0, 0), (0, zeros)))

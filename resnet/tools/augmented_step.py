@@ -1,0 +1,67 @@
+"""Training steps that differ in their augmentation only."""
+from collections.abc import Callable
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from configs import schema
+from pipelines import augmentation, batches, sources
+from pipelines.options import Reading
+from resnet import compilation, network, steps
+
+
+class Timed(NamedTuple):
+  """Two functions of no arguments, for one batch; both wait for the device."""
+  alone: Callable[[], object]  # The augmentation alone.
+  step: Callable[[], object]  # Forward and backward with it.
+
+
+class Maker:
+  """Makes steps of one network on one batch, with different augmentations.
+
+  Attributes:
+    image_shape: (h, w, c) of the images.
+  """
+
+  def __init__(self, config: schema.Config, strategy: tf.distribute.Strategy,
+               reading: Reading, jit: str):
+    """Reads the first batch and builds the network.
+
+    Args:
+      config: what to train.
+      strategy: the devices.
+      reading: how to read the data set.
+      jit: 'true', 'false' or 'auto'.
+    """
+    source = sources.load(config.data.name, config.data.train_split, reading,
+                          config.data.image_size)
+    self._config, self._strategy, self._jit = config, strategy, jit
+    self._model, self._state = network.build(config, strategy, source)
+    self._batch = next(iter(batches.train(
+        source, seed=config.seed, global_batch=config.global_batch,
+        first_step=0, last_step=1)))
+    self.image_shape = source.image_shape
+
+  def __call__(self, augment: schema.Augment) -> Timed:
+    """Returns functions that augment as asked; their first calls trace."""
+    config = dataclasses.replace(self._config, augment=augment)
+    augment_images = compilation.augment(config, self._strategy, self._jit)
+    compiled = compilation.compiler(config, self._strategy, self._jit)
+    forward_backward = tf.function(compiled(functools.partial(
+        steps.forward_backward, model=self._model, augment=augment_images,
+        standardize=augmentation.standardize,
+        label_smoothing=config.label_smoothing,
+        global_batch=config.global_batch)), autograph=False)
+    alone = tf.function(compiled(augment_images), autograph=False)
+    state, batch = self._state, self._batch
+    mean, stddev, loss_scale, params, statistics = tf.nest.map_structure(
+        tf.convert_to_tensor, (state.mean, state.stddev, state.loss_scale,
+                               state.params, state.statistics))
+    target = tf.one_hot(batch['label'], self._model.output_shape[-1])
+    return Timed(
+        lambda: alone(batch['image'], target, batch['position'],
+                      mean)[0].numpy(),
+        lambda: forward_backward(params, statistics, mean, stddev, loss_scale,
+                                 batch)[2].numpy())

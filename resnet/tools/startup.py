@@ -1,0 +1,57 @@
+"""How long `python -m resnet.train` takes from its start to its first step."""
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import tempfile
+import time
+
+from configs import schema
+from configs.process import python_module
+from pipelines.options import Reading
+from resnet.run import summaries
+
+_RECIPE = """import json
+from configs import schema
+
+
+def get_config():
+  return schema.from_dict(json.loads({values!r}))
+"""
+
+
+def measure(config: schema.Config, reading: Reading, jit: str,
+            cache_folder: str) -> float:
+  """Trains one step in a process of its own.
+
+  Args:
+    config: what to train.
+    reading: how to read the data set.
+    jit: the value of --jit.
+    cache_folder: where the process caches what it compiles, for the next call.
+
+  Returns:
+    Seconds from the start of the process to the end of its first step.
+
+  Raises:
+    subprocess.CalledProcessError: the process failed.
+  """
+  config = dataclasses.replace(config, train_epochs=0.0, train_steps=1)
+  environ = {name: value for name, value in os.environ.items()
+             if name != 'TF_XLA_FLAGS'}  # It names another cache.
+  environ['XDG_CACHE_HOME'] = cache_folder
+  with tempfile.TemporaryDirectory() as folder:
+    recipe = pathlib.Path(folder, 'recipe.py')
+    recipe.write_text(
+        _RECIPE.format(values=json.dumps(schema.to_dict(config))))
+    words = [f'--config={recipe}', f'--jit={jit}', f'--workdir={folder}/run',
+             f'--memory_gib={reading.memory_gib}']
+    if reading.data_dir:
+      words.append(f'--data_dir={reading.data_dir}')
+    started = time.time()
+    subprocess.run([*python_module.command('resnet.train'), *words],
+                   env=python_module.environment(environ), check=True,
+                   capture_output=True)
+    first, *_ = summaries.read(pathlib.Path(folder, 'run', 'metrics.jsonl'))
+  return first['time'] - started

@@ -1,0 +1,45 @@
+"""The chief's mark in --workdir, and the ranks that look for it."""
+import asyncio
+import errno
+import fcntl
+import pathlib
+
+import pytest
+
+from configs.process.errors import UserError
+from launch.doctor import workdir
+
+
+def test_folders_without_locks(tmp_path, monkeypatch):
+  def refuse(*_):
+    raise OSError(errno.ENOLCK, 'No locks available')
+  monkeypatch.setattr(fcntl, 'flock', refuse)
+  with pytest.raises(UserError, match='cannot be written .No locks available'):
+    with workdir.mark(tmp_path / 'new'):
+      pass
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_mark_is_removed_and_what_others_made_is_kept(tmp_path):
+  with workdir.mark(tmp_path / 'a' / 'b') as name:
+    assert asyncio.run(workdir.is_seen(tmp_path / 'a' / 'b', name))
+    (tmp_path / 'a' / 'c').write_text('')
+  assert [path.name for path in tmp_path.rglob('*')] == ['a', 'c']
+
+
+@pytest.mark.parametrize('name', [
+    '', 'mine', '../mine', '.doctor-' + '0' * 31, '.doctor-' + '0' * 31 + '/',
+    '.doctor-' + '0' * 32 + '\n'])
+def test_nobody_is_told_of_other_files(tmp_path, monkeypatch, name):
+  """Names of marks come over the network."""
+  monkeypatch.setattr(workdir, 'SEEN_WITHIN_SECS', 0)
+  (tmp_path / 'mine').write_text('')
+  (tmp_path / 'run').mkdir()
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(pathlib.Path, 'is_file', lambda path: True)
+    assert not asyncio.run(workdir.is_seen(tmp_path / 'run', name))
+
+
+def test_folders_that_can_be_read_alone():
+  with pytest.raises(UserError, match='--workdir=/proc/self cannot be written'):
+    workdir.check_writable('/proc/self')

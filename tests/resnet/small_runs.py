@@ -1,0 +1,42 @@
+"""Data, configs and runs of a few updates, small enough to compare exactly."""
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from configs import schema
+from pipelines import sources
+from resnet import network, trainer
+from tests.resnet import strategies
+
+
+def random_source(size, classes=2, side=8, seed=0):
+  """Returns random gray images in memory, with random labels."""
+  rng = np.random.default_rng(seed)
+  return sources.InMemory(
+      tf.constant(rng.integers(0, 256, (size, side, side, 1), np.uint8)),
+      tf.constant(rng.integers(0, classes, size), tf.int32), classes)
+
+
+def config(**changes):
+  """Returns a config of 3 updates of 8 images, with fields changed."""
+  return dataclasses.replace(schema.Config(
+      model=schema.Model(depth=8, width=4), train_steps=3, global_batch=8,
+      eval_batch=4, augment=schema.Augment(crop_padding=1, flip=True)),
+                             **changes)
+
+
+def build(settings, replicas, source, jit='false'):
+  """Returns (model, state, trainer.Train) of a run on CPU devices."""
+  strategy = strategies.on_cpus(replicas)
+  model, state = network.build(settings, strategy, source)
+  return model, state, trainer.Train(
+      settings, strategy, model, state, source, jit=jit, first_step=0)
+
+
+def train(settings, replicas, jit='false', side=8):
+  """Makes three updates in one call; returns (model, state, means)."""
+  model, state, run = build(
+      settings, replicas, random_source(37, side=side), jit)
+  assert run(0, 3, stop=False).step == 3
+  return model, state, run.means()

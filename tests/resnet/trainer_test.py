@@ -1,0 +1,105 @@
+"""Runs train the same on other devices, compiled, and in longer calls."""
+import functools
+
+import numpy as np
+import pytest
+
+from configs import schema
+from pipelines import sources
+from pipelines.options import Reading
+from resnet import evaluator
+from tests import tiny_dataset
+from tests.resnet import small_runs, strategies
+
+
+def _assert_weights_agree(one, other, tolerance):
+  for a, b in zip(one.variables, other.variables, strict=True):
+    np.testing.assert_allclose(
+        a.numpy(), b.numpy(), atol=tolerance, err_msg=a.path)
+
+
+@pytest.mark.parametrize('model', [
+    schema.Model(depth=8, width=4, sync_batch_norm=True),
+    schema.Model(name='lenet5'),  # No batch norm.
+    schema.Model(name='baseline', sync_batch_norm=True),  # With dropout.
+])
+def test_one_and_two_devices_agree(model):
+  side = 32 if model.name == 'lenet5' else 8
+  config = small_runs.config(model=model)
+  one, two = (small_runs.train(config, replicas, side=side)
+              for replicas in (1, 2))
+  _assert_weights_agree(one[0], two[0], 2e-5)
+  np.testing.assert_allclose(one[2]['loss'], two[2]['loss'], rtol=1e-5)
+
+
+def test_xla_trains_the_same_network():
+  config = small_runs.config(model=schema.Model(name='baseline'))
+  plain, compiled = (small_runs.train(config, 2, jit=jit)
+                     for jit in ('false', 'true'))
+  _assert_weights_agree(plain[0], compiled[0], 1e-4)
+  np.testing.assert_allclose(plain[2]['loss'], compiled[2]['loss'], rtol=1e-4)
+
+
+def test_xla_draws_the_same_augmentation():
+  """--jit=auto compiles a policy where it compiles nothing else."""
+  config = small_runs.config(augment=schema.Augment(
+      policy='rand_augment', flip=True, brightness=0.4, mixup=0.3))
+  plain, compiled = (small_runs.train(config, 2, jit=jit)
+                     for jit in ('false', 'auto'))
+  _assert_weights_agree(plain[0], compiled[0], 2e-5)
+
+
+def test_every_variable_is_the_same_on_all_replicas():
+  _, state, _ = small_runs.train(small_runs.config(), 2)
+  for path, variable in state.paths.items():
+    first, second = (value.numpy() for value in variable.values)
+    np.testing.assert_array_equal(first, second, err_msg=path)
+
+
+def test_images_grow_during_the_run(tmp_path):
+  tiny_dataset.prepare_photos(tmp_path)
+  source = sources.load('photos', 'train', Reading(tmp_path), 32)
+  config = small_runs.config(
+      data=schema.Data(name='photos', image_size=32), train_steps=5,
+      augment=schema.Augment(sizes=(16, 24), flip=True))
+  model, state, train = small_runs.build(config, 2, source)
+  # 16 until step 5 / 2, rounded up: a call ends there.
+  calls = [train(0, 5, False), train(3, 5, False)]
+  assert [(call.step, call.images) for call in calls] == [(3, 24), (5, 16)]
+  assert train.is_finite()
+  evaluate = evaluator.Evaluate(
+      config, strategies.on_cpus(2), model, state, source, jit='false')
+  assert evaluate()['examples'] == 24
+
+
+def test_a_request_to_stop_ends_the_call_after_one_update():
+  _, _, train = small_runs.build(
+      small_runs.config(), 2, small_runs.random_source(37))
+  call = train(0, 3, stop='SIGTERM')
+  assert (call.step, call.stop, call.images) == (1, True, 8)
+
+
+def test_one_call_of_three_updates_equals_three_calls_of_one():
+  _, state, _ = small_runs.train(small_runs.config(), 1)
+  _, other, train = small_runs.build(
+      small_runs.config(), 1, small_runs.random_source(37))
+  for step in range(3):
+    assert train(step, 1, stop=False).step == step + 1
+  for path, variable in state.paths.items():
+    np.testing.assert_array_equal(
+        variable.numpy(), other.paths[path].numpy(), err_msg=path)
+
+
+@functools.cache
+def _weights_in_float32():
+  model, _, _ = small_runs.train(small_runs.config(), 1)
+  return [v.numpy() for v in model.trainable_variables]
+
+
+@pytest.mark.parametrize('precision', ['bfloat16', 'float16'])
+def test_low_precision_trains_close_to_float32(precision):
+  low, _, _ = small_runs.train(small_runs.config(precision=precision), 1)
+  for a, b in zip(_weights_in_float32(), low.trainable_variables, strict=True):
+    assert b.dtype == 'float32'
+    # bfloat16 keeps 8 bits; three updates at rate 0.1 stay within a percent.
+    np.testing.assert_allclose(a, b.numpy(), atol=0.03, err_msg=b.path)
