@@ -52,9 +52,12 @@ def training(config: schema.Config, source: sources.InMemory) -> Iterator:
   Returns:
     Iterator over uint8 [n, h, w, c], n = config.global_batch.
   """
-  crop_and_flip = tf.function(lambda batch: augmentation.crop_and_flip(
-      batch['image'], batch['position'], seed=config.seed,
-      padding=config.augment.crop_padding, flip=config.augment.flip))
+  @tf.function(autograph=False)
+  def crop_and_flip(batch):
+    return augmentation.crop_and_flip(
+        batch['image'], batch['position'], seed=config.seed,
+        padding=config.augment.crop_padding, flip=config.augment.flip)
+
   return map(crop_and_flip, batches.train(
       source, seed=config.seed, global_batch=config.global_batch,
       first_step=0, last_step=2**40))

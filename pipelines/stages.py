@@ -111,7 +111,7 @@ def _augmenter(config):
   """Returns a function that augments batches as the training step does."""
   mean = tf.zeros([])
 
-  @tf.function
+  @tf.function(autograph=False)
   def augmented(batch):
     targets = tf.one_hot(batch['label'], 1000)
     return augmentation.apply(

@@ -10,7 +10,7 @@ from typing import TypeVar
 from absl import app, flags, logging
 
 from configs.process import help_flags
-from configs.process.errors import UserError
+from configs.process.errors import TryAgain, UserError
 
 DONE = 0
 PERMANENT = 2
@@ -49,6 +49,9 @@ def run(main: Callable[[_Parsed], int],
   except UserError as error:
     print(f'error: {error}', file=sys.stderr)
     sys.exit(PERMANENT)
+  except TryAgain as error:
+    print(f'error: {error}', file=sys.stderr)
+    sys.exit(START_AGAIN)
   except KeyboardInterrupt:  # Before there was anything to save.
     sys.exit(INTERRUPTED)
 

@@ -1,4 +1,4 @@
-"""The exception that reaches the user as one sentence, and its wording."""
+"""The exceptions that reach the user as one sentence, and its wording."""
 
 
 class UserError(Exception):
@@ -7,6 +7,14 @@ class UserError(Exception):
   The message is one sentence: the value received, what is allowed, what to do
   next. Programs print it and exit with code 2, which tells launchers that a
   restart would not help.
+  """
+
+
+class TryAgain(Exception):
+  """Something that cannot be done now, and that a restart may cure.
+
+  The I/O error of a file server, for example. The message is one sentence.
+  Programs print it and exit with code 143, which asks launchers for a restart.
   """
 
 

@@ -79,7 +79,7 @@ def from_environment(environ: Mapping[str, str],
       _check(found.addresses, sign, environ[sign])
       return found
   raise NoCluster(
-      f'No worker addresses were found in --worker_addresses, '
+      'No worker addresses were found in --worker_addresses, '
       f'{tf_config.VARIABLE}, {", ".join(_PLATFORMS)}: start the workers with '
       'srun (in a Slurm job) or `python -m launch.local`, set '
       f'{tf_config.VARIABLE} for each worker, or give --strategy=mirrored.')

@@ -107,7 +107,7 @@ def test_recipe_says_what_is_published(recipe):
 
 
 @pytest.mark.parametrize('recipe', loading.names())
-def test_recipe_is_built_anew_each_time(recipe):
+def test_each_load_builds_a_new_config(recipe):
   first = loading.load(recipe)
   first.model.depth, first.augment.flip = 7, None
   assert loading.load(recipe).model.depth == _FACTS[recipe]['model.depth']

@@ -239,7 +239,7 @@ def test_escapes_of_others_do_not_reach_the_terminal():
   assert _sentence(evil) == 'Worker 1 at b:2 (?]0;x): ?[2J?error: x.'
 
 
-def test_no_verdict():
+def test_a_rank_without_a_verdict_says_why():
   own = report(1)
   sentence = diagnosis.no_verdict(ADDRESSES, own, None, finding('timed out'))
   assert sentence.startswith('Worker 0 at a:1 never answered (timed out), so '

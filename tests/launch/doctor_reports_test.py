@@ -61,7 +61,7 @@ _FOUND = {'kind': 'other', 'text': 'x'}
     (_changed(['report', 'survey', 'data', 'train'], None), 'malformed'),
     (_changed(['report', 'survey'], {}), 'malformed'),
 ])
-def test_strangers(line, words):
+def test_what_is_not_a_message_is_refused(line, words):
   with pytest.raises(reports.Stranger, match=words):
     reports.decode(line)
 
@@ -80,7 +80,7 @@ def test_long_texts_are_cut():
   assert len(line) < 5000
 
 
-def test_surveys():
+def test_only_a_survey_is_read_as_one():
   line = json.dumps(SURVEY).encode()
   assert reports.read_survey(line) == SURVEY
   assert reports.read_survey(b'') is None

@@ -30,7 +30,7 @@ def test_escapes_of_others_do_not_reach_the_terminal():
   assert '?]0;x' in text[2] and '\x1b' not in ''.join(text)
 
 
-def test_conclusion():
+def test_the_conclusion_counts_workers_devices_and_images():
   found = {rank: report(rank, devices=['A100'] * 4) for rank in range(2)}
   assert table.conclusion(ADDRESSES[:2], found) == (
       'All is well: 2 workers, 8 devices, 6 images per device and step.')

@@ -141,7 +141,7 @@ def test_a_folder_that_only_one_rank_cannot_write(tmp_path):
       r'\(Read-only file system\): .*', chief[2][0])
 
 
-def test_other_versions(tmp_path):
+def test_another_version_of_tensorflow(tmp_path):
   versions = {**doctor_samples.SURVEY['versions'], 'tensorflow': '2.20.0'}
   chief, other = ranks.examine(
       ranks.free_addresses(2),
@@ -195,7 +195,7 @@ _TASK = ('{"cluster": {"worker": ["a:1"]}, '
     (['--wait_secs=soon'], {}, '--wait_secs=soon'),
     (['--wait_secs=-1'], {}, '--wait_secs=-1'),
 ])
-def test_what_is_wrong_from_the_start(tmp_path, flags, environ, words):
+def test_wrong_flags_and_environments(tmp_path, flags, environ, words):
   code, out, err = _run('-m', 'launch.doctor', *flags, cwd=tmp_path, **environ)
   assert (code, out, err.count('\n')) == (2, '', 1), err
   assert err.startswith('error: ') and words in err

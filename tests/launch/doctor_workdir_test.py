@@ -10,7 +10,7 @@ from configs.process.errors import UserError
 from launch.doctor import workdir
 
 
-def test_folders_without_locks(tmp_path, monkeypatch):
+def test_a_folder_without_locks_is_refused(tmp_path, monkeypatch):
   def refuse(*_):
     raise OSError(errno.ENOLCK, 'No locks available')
   monkeypatch.setattr(fcntl, 'flock', refuse)
@@ -30,7 +30,7 @@ def test_a_mark_is_removed_and_what_others_made_is_kept(tmp_path):
 @pytest.mark.parametrize('name', [
     '', 'mine', '../mine', '.doctor-' + '0' * 31, '.doctor-' + '0' * 31 + '/',
     '.doctor-' + '0' * 32 + '\n'])
-def test_nobody_is_told_of_other_files(tmp_path, monkeypatch, name):
+def test_only_marks_are_looked_for(tmp_path, monkeypatch, name):
   """Names of marks come over the network."""
   monkeypatch.setattr(workdir, 'SEEN_WITHIN_SECS', 0)
   (tmp_path / 'mine').write_text('')
@@ -40,6 +40,6 @@ def test_nobody_is_told_of_other_files(tmp_path, monkeypatch, name):
     assert not asyncio.run(workdir.is_seen(tmp_path / 'run', name))
 
 
-def test_folders_that_can_be_read_alone():
+def test_folders_that_can_only_be_read():
   with pytest.raises(UserError, match='--workdir=/proc/self cannot be written'):
     workdir.check_writable('/proc/self')

@@ -1,4 +1,4 @@
-"""Real training under python -m launch.local, as its users start it."""
+"""Real training under python -m launch.local, as users start it."""
 import json
 import os
 import pathlib
@@ -6,10 +6,12 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tests import processes
 
+pytestmark = pytest.mark.slow
 _ROOT = pathlib.Path(__file__).parents[2]
 
 
@@ -41,17 +43,20 @@ def test_two_workers_train_the_default_recipe(tmp_path):
   assert done.stderr.splitlines()[-1] == '[launch] all workers are done'
 
 
-def test_after_50_steps_two_workers_agree_with_two_devices(tmp_path):
-  """To rounding: the launcher's workers have fewer threads each, and with
-  others oneDNN adds in another order.
+def test_after_10_steps_two_workers_agree_with_two_devices(tmp_path):
+  """To rounding: the launcher's workers have fewer threads each, and oneDNN
+  adds in another order with other numbers of threads.
+
+  Rounding differs by about 1e-6 up to step 10. Later a ReLU falls to the other
+  side, on some CPUs, and the difference grows to the size of the weights.
   """
-  flags = ('--config.train_epochs=0', '--config.train_steps=50')
+  flags = ('--config.train_epochs=0', '--config.train_steps=10')
   _launch(tmp_path, *flags)
   result = processes.run('resnet.train', *flags, '--virtual_devices=2',
                          f'--workdir={tmp_path}/one')
   assert result.code == 0, result.err
-  one, two = (_variables(tmp_path / name, 50) for name in ('one', 'run'))
+  one, two = (_variables(tmp_path / name, 10) for name in ('one', 'run'))
   assert one.keys() == two.keys() and len(one) > 60
   for name, value in one.items():
     np.testing.assert_allclose(
-        two[name], value, rtol=1e-3, atol=2e-5, err_msg=name)
+        two[name], value, rtol=1e-4, atol=1e-5, err_msg=name)

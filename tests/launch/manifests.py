@@ -11,7 +11,7 @@ import json
 import re
 
 from tests.launch import pods
-from tests.resnet import published
+from tests.launch import published
 
 _ENUMS = {
     'completionMode': {'Indexed'},

@@ -242,7 +242,7 @@ def test_host_lists_are_read_as_slurm_reads_them(slurm):
 def test_a_time_limit_is_survived(slurm, jobs):
   job = jobs['time limit']
   slurm.wait_until(lambda: 'restarting (' in job.log, secs=90)
-  slurm.cluster.start_now(job.number)
+  slurm.cluster.start_soon(job.number)
   slurm.end(job, starts=2)
   assert len(list(job.workdir.glob('0_*.saved'))) == 2
   assert 'restarting (not counted: exit code 143 asks for a restart)' in job.log

@@ -28,7 +28,8 @@ def test_crop_and_flip_match_numpy(padding, flip, jit):
   positions = tf.range(100, 116, dtype=tf.int64)
   function = tf.function(
       lambda x, p: augmentation.crop_and_flip(x, p, seed=5, padding=padding,
-                                         flip=flip), jit_compile=jit)
+                                              flip=flip), jit_compile=jit,
+      autograph=False)
   result = function(images, positions).numpy()
 
   draws = threefry.uniform(5, positions, 1, (3,)).numpy()
@@ -118,7 +119,7 @@ def test_apply_does_what_is_asked_in_order(fields, jit):
   mean = np.array([10, 20, 30], np.float32)
   function = tf.function(
       lambda *batch: augmentation.apply(*batch, config=config, **_KEYS),
-      jit_compile=jit)
+      jit_compile=jit, autograph=False)
   got_images, got_targets = function(images, targets, positions, mean)
   expected_images, expected_targets = _apply_by_hand(
       images, targets, positions, mean, config)

@@ -33,7 +33,8 @@ def _jitter(images, positions, strengths, run='eager', seed=5):
   def function(x, p):
     return color.jitter(x, p, seed=seed, **strengths)
   if run != 'eager':
-    function = tf.function(function, jit_compile=run == 'xla')
+    function = tf.function(
+        function, jit_compile=run == 'xla', autograph=False)
   return function(tf.constant(images), positions).numpy()
 
 

@@ -23,7 +23,7 @@ def _run(function, images, positions, run='eager', fill=_FILL, **settings):
     return function(x, p, fill[:x.shape[-1]] if fill.ndim == 1 else fill,
                     **{'seed': 5} | settings)
   if run != 'eager':
-    bound = tf.function(bound, jit_compile=run == 'xla')
+    bound = tf.function(bound, jit_compile=run == 'xla', autograph=False)
   return bound(tf.constant(images), positions).numpy()
 
 
@@ -195,6 +195,6 @@ def test_areas_and_ratios_have_the_same_bits_eagerly_and_compiled():
     return erasing._between(x, 0.3, 1 / 0.3)  # pylint: disable=protected-access
   eager = between(draws).numpy()
   np.testing.assert_array_equal(
-      tf.function(between, jit_compile=True)(draws), eager)
+      tf.function(between, jit_compile=True, autograph=False)(draws), eager)
   np.testing.assert_allclose(
       eager, 0.3 + (1 / 0.3 - 0.3) * draws.numpy(), atol=1.5 / 4096)

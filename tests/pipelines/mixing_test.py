@@ -20,7 +20,8 @@ def _mix(images, targets, positions, mixup, cutmix, run='eager', seed=5):
   def function(x, t, p):
     return mixing.mix(x, t, p, seed=seed, mixup=mixup, cutmix=cutmix)
   if run != 'eager':
-    function = tf.function(function, jit_compile=run == 'xla')
+    function = tf.function(
+        function, jit_compile=run == 'xla', autograph=False)
   images, targets = function(
       tf.constant(images), tf.constant(targets), positions)
   assert images.dtype == targets.dtype == tf.float32

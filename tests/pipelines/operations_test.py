@@ -13,8 +13,8 @@ _SHARES = (0.9, 0.5, 0.1, 0.0, 1.0, 0.7134)
 _UNSIGNED = ('solarize', 'posterize')
 _MODES = {
     'eager': lambda function: function,
-    'graph': tf.function,
-    'xla': functools.partial(tf.function, jit_compile=True),
+    'graph': functools.partial(tf.function, autograph=False),
+    'xla': functools.partial(tf.function, jit_compile=True, autograph=False),
 }
 
 

@@ -1,4 +1,5 @@
 """Runs train the same on other devices, compiled, and in longer calls."""
+import dataclasses
 import functools
 
 import numpy as np
@@ -11,6 +12,9 @@ from resnet import evaluator
 from tests import tiny_dataset
 from tests.resnet import small_runs, strategies
 
+# The cheapest network to trace; it has batch norm and dropout.
+_BASELINE = schema.Model(name='baseline')
+
 
 def _assert_weights_agree(one, other, tolerance):
   for a, b in zip(one.variables, other.variables, strict=True):
@@ -21,7 +25,7 @@ def _assert_weights_agree(one, other, tolerance):
 @pytest.mark.parametrize('model', [
     schema.Model(depth=8, width=4, sync_batch_norm=True),
     schema.Model(name='lenet5'),  # No batch norm.
-    schema.Model(name='baseline', sync_batch_norm=True),  # With dropout.
+    dataclasses.replace(_BASELINE, sync_batch_norm=True),
 ])
 def test_one_and_two_devices_agree(model):
   side = 32 if model.name == 'lenet5' else 8
@@ -33,7 +37,7 @@ def test_one_and_two_devices_agree(model):
 
 
 def test_xla_trains_the_same_network():
-  config = small_runs.config(model=schema.Model(name='baseline'))
+  config = small_runs.config(model=_BASELINE)
   plain, compiled = (small_runs.train(config, 2, jit=jit)
                      for jit in ('false', 'true'))
   _assert_weights_agree(plain[0], compiled[0], 1e-4)
@@ -41,11 +45,13 @@ def test_xla_trains_the_same_network():
 
 
 def test_xla_draws_the_same_augmentation():
-  """--jit=auto compiles a policy where it compiles nothing else."""
-  config = small_runs.config(augment=schema.Augment(
-      policy='rand_augment', flip=True, brightness=0.4, mixup=0.3))
-  plain, compiled = (small_runs.train(config, 2, jit=jit)
-                     for jit in ('false', 'auto'))
+  """--jit=auto compiles a policy and nothing else, on several devices too."""
+  config = small_runs.config(
+      model=dataclasses.replace(_BASELINE, sync_batch_norm=True),
+      augment=schema.Augment(
+          policy='rand_augment', flip=True, brightness=0.4, mixup=0.3))
+  plain, compiled = (small_runs.train(config, replicas, jit=jit)
+                     for replicas, jit in ((1, 'false'), (2, 'auto')))
   _assert_weights_agree(plain[0], compiled[0], 2e-5)
 
 
@@ -74,15 +80,15 @@ def test_images_grow_during_the_run(tmp_path):
 
 def test_a_request_to_stop_ends_the_call_after_one_update():
   _, _, train = small_runs.build(
-      small_runs.config(), 2, small_runs.random_source(37))
+      small_runs.config(model=_BASELINE), 2, small_runs.random_source(37))
   call = train(0, 3, stop='SIGTERM')
   assert (call.step, call.stop, call.images) == (1, True, 8)
 
 
 def test_one_call_of_three_updates_equals_three_calls_of_one():
-  _, state, _ = small_runs.train(small_runs.config(), 1)
-  _, other, train = small_runs.build(
-      small_runs.config(), 1, small_runs.random_source(37))
+  config = small_runs.config(model=_BASELINE)
+  _, state, _ = small_runs.train(config, 1)
+  _, other, train = small_runs.build(config, 1, small_runs.random_source(37))
   for step in range(3):
     assert train(step, 1, stop=False).step == step + 1
   for path, variable in state.paths.items():
