@@ -63,8 +63,9 @@ class Evaluate:
     while step < self._steps:
       started = time.monotonic()
       last = min(step + most, self._steps)
-      with feeding.explained(self._source, lambda: range(
-          step * self._batch, min(last * self._batch, self._source.size))):
+      read = range(step * self._batch,
+                   min(last * self._batch, self._source.size))
+      with feeding.explained(self._source, lambda read=read: read):
         totals = self._run(
             iterator, tf.constant(step), tf.constant(last), totals,
             feeding.host_values(stop_requested(), step_secs))

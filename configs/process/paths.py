@@ -1,8 +1,8 @@
-"""Paths that users give: local folders and files, and nothing that resembles one.
+"""Checks the paths that users give: all of them are local.
 
-TensorFlow and TFDS would take gs://bucket/run for a remote folder, Python for a
-local folder named 'gs:'. A run folder needs locks, renames and fsync, which only
-local file systems (network mounts among them) offer, so remote paths are
+TensorFlow and TFDS would take gs://bucket/run for a remote folder, Python for
+a local folder named 'gs:'. A run folder needs locks, renames and fsync, which
+only local file systems offer (network mounts among them), so remote paths are
 refused everywhere.
 """
 import pathlib

@@ -1,4 +1,4 @@
-"""What each process feeds its replicas: batches, and what it tells the others."""
+"""What each process feeds its replicas, and what it tells other processes."""
 from collections.abc import Callable, Iterable, Iterator
 import contextlib
 

@@ -11,7 +11,7 @@ import math
 import os
 import re
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import tensorflow as tf
 from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
@@ -116,7 +116,7 @@ def _run(group, main):
 def _wait_to_leave():
   """Waits until all workers want to leave, or one has taken too long."""
   with contextlib.suppress(Exception):  # A late worker's peers have left.
-    context.context().wait_at_barrier('leave', int(1000 * _BARRIER_SECS))
+    _context().wait_at_barrier('leave', int(1000 * _BARRIER_SECS))
 
 
 def _leave(code: int) -> NoReturn:
@@ -126,12 +126,16 @@ def _leave(code: int) -> NoReturn:
   os._exit(code)
 
 
+def _context() -> Any:
+  return context.context()
+
+
 def _register(cluster, options, left_secs, virtual_devices):
   """Registers with TensorFlow's coordination service; returns the strategy."""
-  service = context.context()
+  service = _context()
   service.configure_coordination_service(
       'standalone', f'/job:{WORKER_JOB}/replica:0/task:0',
-      coordinated_jobs=[coordination_config_pb2.CoordinatedJob(
+      coordinated_jobs=[coordination_config_pb2.CoordinatedJob(  # pyright: ignore[reportAttributeAccessIssue]
           name=WORKER_JOB, num_tasks=len(cluster.addresses))],
       heartbeat_timeout_in_ms=1000 * options.heartbeat_secs,
       cluster_register_timeout_in_ms=math.ceil(1000 * left_secs))
@@ -159,7 +163,7 @@ def _use_virtual_devices(replicas):
   tf.config.set_logical_device_configuration(
       tf.config.list_physical_devices('CPU')[0],
       [tf.config.LogicalDeviceConfiguration()] * replicas)
-  extended = collective_all_reduce_strategy.CollectiveAllReduceExtended
+  extended: Any = collective_all_reduce_strategy.CollectiveAllReduceExtended
   extended._initialize_local_devices = lambda self, resolver, worker_device: (
       tuple(f'{worker_device}/device:CPU:{i}' for i in range(replicas)), 'CPU')
 

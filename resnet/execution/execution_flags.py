@@ -1,4 +1,6 @@
 """Flags that every program with devices shares: where it runs, not what."""
+from typing import Any
+
 from absl import flags
 
 from configs.process.errors import UserError
@@ -38,8 +40,8 @@ def define() -> None:
       'worker counts as lost.', lower_bound=1)
   flags.DEFINE_integer(
       'collective_secs', _DEFAULTS.collective_secs, 'Seconds until a sum over '
-      'workers counts as hung; must exceed the time to compile, to evaluate and '
-      'to save. 0: never.', lower_bound=0)
+      'workers counts as hung; must exceed the time to compile, evaluate and '
+      'save. 0: never.', lower_bound=0)
   flags.DEFINE_integer(
       'pack_mib', _DEFAULTS.pack_mib, 'Size in MiB of the packs in which '
       'workers sum gradients. 0: all in one pack.', lower_bound=0)
@@ -71,10 +73,7 @@ def make_strategy(workers_allowed: bool = False):
           'runs in one process: give --strategy=mirrored.')
     refuse_devices()
     return workers.join(
-        cluster_flags.get(values), options_lib.WorkerOptions(**{
-            name: values[name].value
-            for name in options_lib.WorkerOptions._fields}),
-        values.virtual_devices)
+        cluster_flags.get(values), _worker_options(), values.virtual_devices)
   if values.worker_addresses or values.worker_rank is not None:
     raise UserError(
         '--worker_addresses and --worker_rank are for '
@@ -82,6 +81,12 @@ def make_strategy(workers_allowed: bool = False):
         'was given: change the strategy, or leave both flags out.')
   return strategy.make(
       values.strategy, values.devices, values.virtual_devices)
+
+
+def _worker_options():
+  values: Any = flags.FLAGS.flag_values_dict()
+  return options_lib.WorkerOptions(**{
+      name: values[name] for name in options_lib.WorkerOptions._fields})
 
 
 def refuse_devices() -> None:

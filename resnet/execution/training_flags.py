@@ -1,5 +1,6 @@
 """The flags of `python -m resnet.train`: where and how a run executes."""
 import pathlib
+from typing import Any
 
 from absl import flags
 
@@ -64,9 +65,9 @@ def parse(argv: list[str]) -> tuple[schema.Config, str, list[str]]:
 
 def options() -> Options:
   """Returns the options that the parsed flags ask for."""
-  values = flags.FLAGS
+  values: Any = flags.FLAGS.flag_values_dict()
   return Options(reading_flags.get(), **{
-      name: values[name].value for name in Options._fields[1:]})
+      name: values[name] for name in Options._fields[1:]})
 
 
 def workdir(recipe: str) -> pathlib.Path:

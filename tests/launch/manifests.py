@@ -10,8 +10,7 @@ and numbers that must agree.
 import json
 import re
 
-from tests.launch import pods
-from tests.launch import published
+from tests.launch import pods, published
 
 _ENUMS = {
     'completionMode': {'Indexed'},

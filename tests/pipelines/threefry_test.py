@@ -50,10 +50,12 @@ def test_seed_salt_and_position_each_change_the_numbers():
 
 
 def test_numbers_are_uniform():
-  numbers = threefry.uniform(0, tf.range(20000, dtype=tf.int64), 0, (3,)).numpy()
+  positions = tf.range(20000, dtype=tf.int64)
+  numbers = threefry.uniform(0, positions, 0, (3,)).numpy()
   assert 0 <= numbers.min() and numbers.max() < 1
   # Mean and variance of the uniform distribution, within 5 standard errors.
-  np.testing.assert_allclose(numbers.mean(0), 1 / 2, atol=5 * (1 / 12 / 2e4)**.5)
+  np.testing.assert_allclose(numbers.mean(0), 1 / 2,
+                             atol=5 * (1 / 12 / 2e4)**.5)
   np.testing.assert_allclose(numbers.var(0), 1 / 12,
                              atol=5 * (1 / 180 / 2e4)**.5)
   correlation = np.corrcoef(numbers.T)[np.triu_indices(3, 1)]

@@ -79,13 +79,13 @@ def test_the_last_moment_leaves_time_to_come_together(monkeypatch):
      'worker 2 at c:2224 (Name or service not known)'),
     ({'c': _NEVER}, 'no host was found for worker 2 at c:2224 (Name or service '
      'not known)'),
-    ({}, 'worker 1 at b:2223, worker 2 at c:2224 (never came)')])
+    ({}, 'worker 1 at b:2223, worker 2 at c:2224 never started')])
 def test_workers_that_never_come_are_lost_peers(monkeypatch, known_from, why):
   world = _World(monkeypatch, known_from, {'b': _NEVER, 'c': _NEVER})
   with pytest.raises(peers.LostPeer) as error:
     peers.wait_for_all(_cluster('bc'), 5)
   assert world.now == 5
-  assert str(error.value) == f'The workers did not come together in 5 s: {why}.'
+  assert str(error.value) == f'Not all workers started within 5 s: {why}.'
 
 
 def test_this_worker_must_find_itself(monkeypatch):
@@ -115,7 +115,8 @@ def test_who_is_missing_is_announced(monkeypatch, capsys):
 
 def test_many_find_each_other():
   """Also those that no longer wait, whose server listens from then on."""
-  addresses = tuple(f'127.0.0.1:{port}' for port in worker_environment.free_ports(8))
+  addresses = tuple(f'127.0.0.1:{port}'
+                    for port in worker_environment.free_ports(8))
   left, all_there = [], threading.Event()
 
   def join(rank):

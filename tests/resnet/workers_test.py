@@ -134,8 +134,9 @@ def test_workers_do_as_many_steps_at_once_whatever_their_clocks_say(tmp_path):
   """Else they would wait for sums of different steps, without end."""
   chief, other = _train(
       2, tmp_path / 'run', '--steps_per_call=0', '--config.train_steps=120',
-      '--log_every_steps=120', '--eval_every_steps=120', '--config.eval_batch=2',
-      '--save_every_steps=120', '--collective_secs=20',
+      '--log_every_steps=120', '--eval_every_steps=120',
+      '--config.eval_batch=2', '--save_every_steps=120',
+      '--collective_secs=20',
       at={1: _with_a_clock_of_its_own})
   assert (chief.code, other.code) == (0, 0), chief.err
   assert _evaluations(tmp_path / 'run')[-1]['examples'] == 360
@@ -258,7 +259,8 @@ def test_workers_may_change_at_a_restart(tmp_path):
   more = _train(4, tmp_path / 'run', *flags, at={3: _stop_at(5)})
   assert [r.code for r in more] == [143] * 4, more
   assert '4 x 4 images per step' in more[0].err
-  assert 'continuing on CPU:0 of each of 4 workers (before: CPU:0' in more[0].err
+  assert ('continuing on CPU:0 of each of 4 workers (before: CPU:0'
+          in more[0].err)
   fewer = _train(2, tmp_path / 'run', *flags)
   assert [r.code for r in fewer] == [0, 0], fewer
   _assert_same_state(_state(tmp_path / 'alone'), _state(tmp_path / 'run'),
@@ -323,8 +325,8 @@ def test_a_worker_that_never_comes_is_named(tmp_path):
   chief = processes.finish(
       *_start(ports, 0, tmp_path / 'run', '--start_secs=2'))
   assert chief.code == 143
-  assert (f'The workers did not come together in 2 s: worker 1 at '
-          f'127.0.0.1:{ports[1]} (never came)') in chief.err
+  assert ('Not all workers started within 2 s: worker 1 at '
+          f'127.0.0.1:{ports[1]} never started.') in chief.err
 
 
 @pytest.mark.parametrize('number, code', [
@@ -368,10 +370,11 @@ def test_a_pod_whose_name_never_comes_is_named(tmp_path):
           'RESNET_WORKER_HOST_PATTERN': f'no-such-{{index}}.invalid:{port}',
           'RESNET_NUM_WORKERS': '2', 'JOB_COMPLETION_INDEX': '0'})
   assert result.code == 143, result.err
-  assert (f'did not come together in 1 s: no host was found for worker 0 at '
-          f'no-such-0.invalid:{port}, worker 1 at no-such-1.invalid:{port} ('
-         ) in result.err
-  assert 'The same command goes on from the last checkpoint.' in result.err
+  assert ('Not all workers started within 1 s: no host was found for '
+          f'worker 0 at no-such-0.invalid:{port}, worker 1 at '
+          f'no-such-1.invalid:{port} (') in result.err
+  assert ('Rerun the same command to continue from the last checkpoint.'
+          in result.err)
 
 
 def test_workers_of_different_configurations_are_refused(tmp_path):
@@ -381,7 +384,8 @@ def test_workers_of_different_configurations_are_refused(tmp_path):
   for one in started:
     result = processes.finish(*one)
     assert result.code == 2, result.err
-    assert 'Worker 1 has another configuration than worker 0: ' in result.err
+    assert ('The config fields of worker 1 differ from those of worker 0: '
+            in result.err)
   assert not (tmp_path / 'run' / 'config.json').exists()
 
 
@@ -396,7 +400,8 @@ def test_workers_of_other_code_are_refused(tmp_path):
   for one in started:
     result = processes.finish(*one)
     assert result.code == 2, result.err
-    assert 'Worker 1 has other code than worker 0: ' in result.err
+    assert ('The source files of worker 1 differ from those of worker 0: '
+            in result.err)
 
 
 def _drift_at(step, done):
@@ -413,7 +418,7 @@ def test_a_worker_whose_weights_have_drifted_is_named(tmp_path):
                    at={1: functools.partial(_drift_at, 3)})
   for result in results:
     assert result.code == 2
-    assert ('error: Worker 1 has other weights than worker 0: '
+    assert ('error: The weights of worker 1 differ from those of worker 0: '
             ) in result.err.strip().splitlines()[-1]
   assert not _evaluations(tmp_path / 'run')  # Of step 4.
 
@@ -449,8 +454,8 @@ def test_a_replica_whose_weights_have_drifted_is_named(tmp_path):
       f'--workdir={tmp_path}/run',
       between_calls=functools.partial(_drift_at, 3))
   assert result.code == 2
-  assert 'Worker 0 (replica 1) has other weights than worker 0 (replica 0): ' in (
-      result.err)
+  assert ('The weights of worker 0 (replica 1) differ from those of worker 0 '
+          '(replica 0): ' in result.err)
 
 
 @pytest.mark.parametrize('digests, names', [
