@@ -7,8 +7,8 @@ from absl import flags
 from ml_collections import config_flags
 
 from configs import schema
-from configs.process import command_line, flag_words
-from configs.process.errors import UserError
+from configs.process import command_line, flag_words, paths, typed_fields
+from configs.process.errors import first_line, UserError
 
 DEFAULT = 'digits_resnet8'
 _FOLDER = pathlib.Path(__file__).parent
@@ -29,37 +29,49 @@ def load(recipe: str) -> schema.Config:
       a function `get_config()`.
 
   Raises:
-    UserError: there is no such recipe, or its file fails.
+    UserError: there is no such recipe, its file fails, or a field of its
+      config does not exist or has the wrong type.
   """
-  path = pathlib.Path(recipe)
-  if path.suffix != '.py':
-    path = _FOLDER / f'{recipe}.py'
-    if recipe not in names():
-      raise UserError(
-          f'--config={recipe} is unknown: give the path of a .py file or one '
-          f'of {", ".join(names())}.')
-  if not path.is_file():
-    raise UserError(
-        f'--config={recipe} does not exist: give an existing .py file or one '
-        f'of {", ".join(names())}.')
+  path = _path(recipe)
   spec = importlib.util.spec_from_file_location(f'recipe_{path.stem}', path)
   assert spec and spec.loader  # There is a loader for each .py file.
   module = importlib.util.module_from_spec(spec)
   try:
     spec.loader.exec_module(module)
     config = module.get_config()
-  except UserError:
+  except (UserError, KeyboardInterrupt):
     raise
-  except Exception as error:  # The file is the user's: it may raise anything.
+  except BaseException as error:  # The file is the user's: it may raise all.
     raise UserError(
-        f'--config={recipe} cannot be loaded ({type(error).__name__}: {error}):'
-        ' fix the file, which must define a get_config() that returns a '
-        'configs.schema.Config.') from error
-  if not isinstance(config, schema.Config):
+        f'--config={recipe} cannot be loaded ({type(error).__name__}: '
+        f'{first_line(error)}): fix the file, which must define a get_config() '
+        'that returns a configs.schema.Config.') from error
+  if type(config) is not schema.Config:  # A subclass could not be read again.
     raise UserError(
         f'--config={recipe} has a get_config() that returns a '
         f'{type(config).__name__}: return a configs.schema.Config.')
+  typed_fields.check_types(config)
   return config
+
+
+def _path(recipe):
+  """Returns the path of a recipe's file."""
+  known = ', '.join(names())
+  if not recipe.endswith('.py'):
+    if recipe not in names():
+      raise UserError(f'--config={recipe} is unknown: give the path of a .py '
+                      f'file or one of {known}.')
+    return _FOLDER / f'{recipe}.py'
+  path = paths.local(recipe, '--config')
+  try:
+    found = path.is_file()
+  except OSError as error:
+    raise UserError(f'--config={recipe} cannot be read ({error.strerror}): '
+                    f'give a .py file that you may read.') from error
+  if not found:
+    raise UserError(f'--config={recipe} does not exist: give an existing .py '
+                    f'file or one of {known}.')
+  return path
 
 
 def parse(argv: Sequence[str], flag_values: flags.FlagValues = flags.FLAGS
@@ -92,7 +104,7 @@ def parse(argv: Sequence[str], flag_values: flags.FlagValues = flags.FLAGS
         'described in configs/schema.py.')
     # The default that --help shows; else it would be all fields with values.
     flag_values['config'].default_as_str = f"'{DEFAULT}'"
-    others = flag_values(rest)
+    others = command_line.read_flags(rest, flag_values)
   except flags.Error as error:
     raise UserError(_flag_sentence(error, config, flag_values)) from error
   schema.check(holder.value)
@@ -108,7 +120,7 @@ def check_field(path: str, config: schema.Config) -> None:
   holder = config
   for name in path.split('.'):
     if name not in getattr(holder, '__dataclass_fields__', ()):
-      raise UserError(schema.unknown_field(path, config))
+      raise UserError(typed_fields.unknown(path, config))
     holder = getattr(holder, name)
   if hasattr(holder, '__dataclass_fields__'):
     raise UserError(
@@ -122,6 +134,6 @@ def _flag_sentence(error, config, flag_values):
     given = str(error).removeprefix('flag --').partition(': ')[0]
     path = given.partition('=')[0]
     if path.startswith('config.'):
-      kind = schema.type_name(path.removeprefix('config.'), config)
+      kind = typed_fields.type_name(path.removeprefix('config.'), config)
       return f'{given} has the wrong type: give {kind}.'
   return command_line.sentence(error, flag_values)

@@ -8,41 +8,21 @@ batches are global, over all replicas of all workers.
 """
 from collections.abc import Mapping
 import dataclasses
-import difflib
-import math
-import typing
-from typing import Any, TypeVar
+from typing import Any
 
+from configs.process import typed_fields
 from configs.process.errors import UserError
+from configs.process.typed_fields import at_least, off_or, one_of, share, within
 
-_Value = TypeVar('_Value')
-
-
-def one_of(default: str, *others: str) -> str:
-  """Returns a string field whose value must be `default` or one of `others`."""
-  return dataclasses.field(
-      default=default, metadata={'allowed': (default, *others)})
-
-
-def at_least(minimum: int, default: _Value) -> _Value:
-  """Returns a field of numbers that are not smaller than `minimum`."""
-  return _within(default, f'of at least {minimum}', lambda v: v >= minimum)
-
-
-def up_to(maximum: int, default: _Value) -> _Value:
-  """Returns a field of numbers from 0 to `maximum`."""
-  return _within(default, f'from 0 to {maximum}', lambda v: 0 <= v <= maximum)
-
-
-def share(default: _Value) -> _Value:
-  """Returns a field of numbers from 0 to less than 1."""
-  return _within(default, 'of at least 0 and less than 1', lambda v: 0 <= v < 1)
-
-
-def _within(default, limits, fits):
-  """Returns a field of a number, or of a tuple of numbers that all fit."""
-  return dataclasses.field(
-      default=default, metadata={'limits': limits, 'fits': fits})
+# Sides of images and batches are bounded so that their products fit into the
+# integers of TensorFlow, and so that a slip does not reserve all memory.
+_MOST_PIXELS = 8192  # A side.
+_MOST_IMAGES = 2**20  # A batch.
+_MOST_EPOCHS = 10**6
+_LEAST_STDDEV = 0.001  # Images are divided by it.
+_MOST_STEPS = 10**12
+# Random numbers are keyed by 48 bits of the position: pipelines/threefry.py.
+MOST_POSITIONS = 2**48
 
 
 @dataclasses.dataclass
@@ -53,14 +33,15 @@ class Model:
   family: str = one_of('cifar', 'imagenet')  # 3 stages; 4 stages.
   # cifar: 6n + 2 with basic blocks, 9n + 2 with bottleneck blocks. imagenet:
   # 18, 34, 50, 101 or 152.
-  depth: int = at_least(1, 20)
+  depth: int = within(1, 2000, 20)
   # v1: post-activation; v1.5: v1 with the stride on the 3x3 convolution; v2:
   # pre-activation.
   version: str = one_of('v1', 'v1.5', 'v2')
   block: str = one_of('basic', 'bottleneck')  # cifar; imagenet: by the depth.
   # cifar: 3x3 convolution; imagenet: 7x7 with stride 2, max-pool with stride 2.
   stem: str = one_of('cifar', 'imagenet')
-  width: int = at_least(1, 16)  # Channels of the first stage; papers: 16 or 64.
+  # Channels of the first stage; papers: 16 or 64.
+  width: int = within(1, 1024, 16)
   # Where the shape changes. A: subsample and pad with zeros; B: 1x1
   # convolution; none: a plain network without any shortcuts.
   shortcut: str = one_of('B', 'A', 'none')
@@ -68,7 +49,7 @@ class Model:
   zero_init_last_gamma: bool = False
   sync_batch_norm: bool = False  # Statistics over the global batch.
   batch_norm_momentum: float = share(0.9)  # Weight of the old statistics.
-  batch_norm_epsilon: float = at_least(0, 1e-5)
+  batch_norm_epsilon: float = within(0, 1, 1e-5)
 
 
 @dataclasses.dataclass
@@ -81,10 +62,10 @@ class Data:
   center: str = one_of('channel', 'pixel')
   # Height and width that images of different sizes are cropped and resized to.
   # 0: all images already have the same size.
-  image_size: int = at_least(0, 0)
+  image_size: int = within(0, _MOST_PIXELS, 0)
   # One value per channel, on a scale of 0 to 255. (): measured on train_split.
-  mean: tuple[float, ...] = ()
-  stddev: tuple[float, ...] = ()
+  mean: tuple[float, ...] = within(-1000, 1000, ())
+  stddev: tuple[float, ...] = within(0, 1000, ())
 
 
 @dataclasses.dataclass
@@ -93,26 +74,27 @@ class Augment:
   # With data.image_size: crops a random box that covers at least this share of
   # the image. It is resized to image_size, or, if `sizes` is set, to each of
   # these sizes in turn, for equal parts of the run.
-  smallest_crop: float = up_to(1, 0.08)
-  sizes: tuple[int, ...] = at_least(1, ())
+  smallest_crop: float = within(0, 1, 0.08)
+  sizes: tuple[int, ...] = within(1, _MOST_PIXELS, ())
   # How often each example occurs in its batch. An epoch keeps its number of
   # images, so it has fewer different examples.
-  repeats: int = at_least(1, 1)
+  repeats: int = within(1, _MOST_IMAGES, 1)
   # Black pixels added on each side before a random crop; 4 for CIFAR.
-  crop_padding: int = at_least(0, 0)
+  crop_padding: int = within(0, _MOST_PIXELS, 0)
   flip: bool = False  # Flips half of the images left to right.
   policy: str = one_of('none', 'rand_augment', 'auto_cifar10', 'auto_imagenet')
-  layers: int = at_least(1, 2)  # rand_augment: operations per image.
-  magnitude: float = up_to(10, 9.0)  # rand_augment: their strength.
+  layers: int = within(1, 100, 2)  # rand_augment: operations per image.
+  magnitude: float = within(0, 10, 9.0)  # rand_augment: their strength.
   # Color jitter by factors between 1 - x and 1 + x. 0: off.
-  brightness: float = at_least(0, 0.0)
-  contrast: float = at_least(0, 0.0)
-  saturation: float = at_least(0, 0.0)
-  cutout: int = at_least(0, 0)  # Side of the erased square in pixels. 0: off.
-  erasing: float = up_to(1, 0.0)  # Probability of an erased rectangle.
+  brightness: float = within(0, 100, 0.0)
+  contrast: float = within(0, 100, 0.0)
+  saturation: float = within(0, 100, 0.0)
+  # Side of the erased square in pixels. 0: off.
+  cutout: int = within(0, _MOST_PIXELS, 0)
+  erasing: float = within(0, 1, 0.0)  # Probability of an erased rectangle.
   # Alpha of the Beta distribution of the mixing ratio. 0: off.
-  mixup: float = at_least(0, 0.0)
-  cutmix: float = at_least(0, 0.0)
+  mixup: float = off_or(0.001, 100, 0.0)
+  cutmix: float = off_or(0.001, 100, 0.0)
 
 
 @dataclasses.dataclass
@@ -123,10 +105,10 @@ class Optimizer:
   nesterov: bool = False  # sgd.
   beta_1: float = share(0.9)  # adam.
   beta_2: float = share(0.999)  # adam.
-  epsilon: float = at_least(0, 1e-8)  # adam.
+  epsilon: float = within(0, 1, 1e-8)  # adam.
   # Applies to kernels only, not to biases or batch norm. sgd: an L2 term in the
   # gradient (He et al. 2015); adam: decoupled (Loshchilov & Hutter 2017).
-  weight_decay: float = at_least(0, 1e-4)
+  weight_decay: float = within(0, 10, 1e-4)
 
 
 @dataclasses.dataclass
@@ -135,11 +117,11 @@ class Schedule:
   name: str = one_of('constant', 'step', 'cosine', 'polynomial')
   peak: float = at_least(0, 0.1)  # The rate after the warm-up.
   end: float = at_least(0, 0.0)  # cosine, polynomial: the rate at the end.
-  warmup_epochs: float = at_least(0, 0.0)  # Rises linearly from 0.
+  warmup_epochs: float = within(0, _MOST_EPOCHS, 0.0)  # Rises linearly from 0.
   # step: shares of the run after which the rate is multiplied by drop_factor.
   drops_at: tuple[float, ...] = share((0.5, 0.75))
   drop_factor: float = at_least(0, 0.1)
-  power: float = at_least(0, 1.0)  # polynomial.
+  power: float = within(0, 100, 1.0)  # polynomial.
 
 
 @dataclasses.dataclass
@@ -152,43 +134,67 @@ class Config:
   schedule: Schedule = dataclasses.field(default_factory=Schedule)
   label_smoothing: float = share(0.0)
   precision: str = one_of('float32', 'bfloat16', 'float16')
-  global_batch: int = at_least(1, 128)  # Images per update.
-  eval_batch: int = at_least(1, 500)  # Images per step of an evaluation.
+  global_batch: int = within(1, _MOST_IMAGES, 128)  # Images per update.
+  # Images per step of an evaluation.
+  eval_batch: int = within(1, _MOST_IMAGES, 500)
   # The length of the run: exactly one of the two is positive.
-  train_epochs: float = at_least(0, 0.0)
-  train_steps: int = at_least(0, 0)
-  seed: int = at_least(0, 0)
+  train_epochs: float = within(0, _MOST_EPOCHS, 0.0)
+  train_steps: int = within(0, _MOST_STEPS, 0)
+  seed: int = within(0, 2**32 - 1, 0)
 
 
 def check(config: Config) -> None:
   """Raises UserError unless all values are allowed and fit together."""
-  for path, value, field, field_type in _leaves(config):
-    _check_type(path, value, field_type)
-    allowed = field.metadata.get('allowed')
-    if allowed and value not in allowed:
-      raise UserError(
-          f'config.{path}={value!r} is unknown: choose one of '
-          f'{", ".join(allowed)}.')
-    limits = field.metadata.get('limits')
-    values = value if isinstance(value, tuple) else (value,)
-    if limits and not all(map(field.metadata['fits'], values)):
-      raise UserError(
-          f'config.{path}={value!r} is out of range: give a value {limits}.')
+  typed_fields.check_types(config)
+  typed_fields.check_limits(config)
   _check_data_and_augment(config)
   if (config.train_epochs > 0) == (config.train_steps > 0):
     raise UserError(
         f'config.train_epochs={config.train_epochs:g} and '
         f'config.train_steps={config.train_steps} do not define the length of '
         'the run: set one of them to a positive value and the other to 0.')
+  warmup_epochs = config.schedule.warmup_epochs
+  if 0 < config.train_epochs < warmup_epochs:
+    raise UserError(
+        f'config.schedule.warmup_epochs={warmup_epochs:g} is longer than the '
+        f'run, config.train_epochs={config.train_epochs:g}: give at most '
+        f'{config.train_epochs:g}.')
+  if config.train_steps * config.global_batch > MOST_POSITIONS:
+    raise UserError(
+        f'config.train_steps={config.train_steps} with config.global_batch='
+        f'{config.global_batch} takes more than {MOST_POSITIONS} images: give '
+        f'at most {MOST_POSITIONS // config.global_batch} steps.')
+
+
+def check_images(config: Config, height: int, width: int) -> None:
+  """Checks that the augmentation leaves something of images of a size.
+
+  Args:
+    config: checked.
+    height: of the images that are evaluated, in pixels.
+    width: of the same.
+
+  Raises:
+    UserError: a setting is larger than the images.
+  """
+  smallest = min(height, width, *config.augment.sizes)
+  for name, what in (('cutout', 'erases a square that is larger than'),
+                     ('crop_padding', 'can shift everything out of')):
+    value = getattr(config.augment, name)
+    limit = smallest - (name == 'crop_padding')
+    if value > limit:
+      raise UserError(
+          f'config.augment.{name}={value} {what} images of {smallest} pixels '
+          f'a side: give at most {limit}.')
 
 
 def _check_data_and_augment(config):
   """Raises UserError if settings of the input do not fit together."""
   data, augment = config.data, config.augment
-  if not all(value > 0 for value in data.stddev):
+  if not all(value >= _LEAST_STDDEV for value in data.stddev):
     raise UserError(
-        f'config.data.stddev={data.stddev} is out of range: give positive '
-        'values, or () to measure them.')
+        f'config.data.stddev={data.stddev} is out of range: give values of at '
+        f'least {_LEAST_STDDEV}, or () to measure them.')
   if augment.sizes and not data.image_size:
     raise UserError(
         f'config.augment.sizes={augment.sizes} resizes images, but '
@@ -212,9 +218,9 @@ def from_dict(values: Mapping[str, Any]) -> Config:
   """Undoes to_dict. Fields that are missing get their default values.
 
   Raises:
-    UserError: a field does not exist.
+    UserError: a field does not exist, or a group is not a dict.
   """
-  return _build(Config, values, '')
+  return typed_fields.build(Config, values)
 
 
 def differences(ours: Config, theirs: Config) -> list[str]:
@@ -227,86 +233,4 @@ def differences(ours: Config, theirs: Config) -> list[str]:
 
 def plain_fields(config: Config) -> dict[str, Any]:
   """Returns {'optimizer.name': value} of all fields, also those in groups."""
-  return {path: value for path, value, *_ in _leaves(config)}
-
-
-def unknown_field(path: str, config: Config) -> str:
-  """Returns the sentence for an override of a field that does not exist."""
-  names = [name for name, *_ in _leaves(config)]
-  last = path.rpartition('.')[-1]
-  near = [name for name in names if name.rpartition('.')[-1] == last]
-  near += difflib.get_close_matches(path, names, n=1)
-  hint = f' (did you mean config.{near[0]}?)' if near else ''
-  group = path.rpartition('.')[0]
-  siblings = [name for name in names if name.rpartition('.')[0] == group]
-  return (f'config.{path} does not exist{hint}: the fields are '
-          f'{", ".join(siblings or names)}.')
-
-
-def _leaves(config, prefix=''):
-  """Yields (path, value, dataclass field, type) of each plain field."""
-  types = typing.get_type_hints(type(config))
-  for field in dataclasses.fields(config):
-    value, path = getattr(config, field.name), prefix + field.name
-    if dataclasses.is_dataclass(types[field.name]):
-      yield from _leaves(value, path + '.')
-    else:
-      yield path, value, field, types[field.name]
-
-
-def _check_type(path, value, field_type):
-  """Raises UserError unless value is a field_type; an int passes as float."""
-  if typing.get_origin(field_type) is tuple:
-    item_type = typing.get_args(field_type)[0]
-    if not isinstance(value, tuple):
-      raise UserError(
-          f'config.{path}={value!r} has the wrong type: give '
-          f'{_TYPE_NAMES[field_type]}.')
-    for item in value:
-      _check_type(path, item, item_type)
-    return
-  if field_type is float:
-    fits = isinstance(value, (int, float)) and math.isfinite(value)
-  else:
-    fits = isinstance(value, field_type)
-  if not fits or (isinstance(value, bool) and field_type is not bool):
-    raise UserError(
-        f'config.{path}={value!r} has the wrong type: give '
-        f'{_TYPE_NAMES[field_type]}.')
-
-
-_TYPE_NAMES = {
-    int: 'a whole number', float: 'a number', str: 'a word',
-    bool: 'true or false',
-    tuple[int, ...]: 'a tuple of whole numbers such as 128,224',
-    tuple[float, ...]: 'a tuple of numbers such as 0.5,0.75'}
-
-
-def type_name(path: str, config: Config) -> str:
-  """Returns what a value of the field at `path` must be: 'a number'.
-
-  Raises:
-    KeyError: there is no such field.
-  """
-  for name, _, _, field_type in _leaves(config):
-    if name == path:
-      return _TYPE_NAMES[field_type]
-  raise KeyError(path)
-
-
-def _build(cls, values, prefix):
-  types = typing.get_type_hints(cls)
-  unknown = sorted(set(values) - set(types))
-  if unknown:
-    raise UserError(
-        f'config.{prefix}{unknown[0]} does not exist in this version (its '
-        f'fields are {", ".join(types)}): use the version that wrote the '
-        'config.')
-  fields = {}
-  for name, value in values.items():
-    if dataclasses.is_dataclass(types[name]):
-      value = _build(types[name], value, f'{prefix}{name}.')
-    elif typing.get_origin(types[name]) is tuple:
-      value = tuple(value)
-    fields[name] = value
-  return cls(**fields)
+  return {field.path: field.value for field in typed_fields.plain(config)}

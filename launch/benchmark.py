@@ -26,7 +26,7 @@ from configs.process import command_line
 from configs.process.errors import UserError
 from launch import trainer_command
 from launch.cluster import contract
-from launch.local import worker_environment
+from launch.local import private_network, worker_environment
 
 _SETTINGS = ('alone', 'apart', 'together')
 _FAILURE = 1
@@ -53,6 +53,8 @@ def main(trainer_flags: list[str]) -> int:
     raise UserError(
         f'--workers={values.workers} needs one core for each worker, but this '
         f'process may use {len(cores)}: give at most --workers={len(cores)}.')
+  if not private_network.why_not():
+    private_network.enter()  # Anyone who can connect to a worker controls it.
   speeds = {setting: [] for setting in _SETTINGS}
   for index in range(values.rounds):
     for setting in _SETTINGS:
@@ -87,6 +89,7 @@ def _measure(setting, cores, worker_batch, steps, trainer_flags):
       [*trainer_flags, f'--strategy={strategy}',
        f'--config.global_batch={global_batch}',
        '--config.train_epochs=0', f'--config.train_steps={steps}',
+       '--config.schedule.warmup_epochs=0',
        f'--log_every_steps={steps // 10}', '--eval_every_epochs=0',
        '--save_every_secs=0'])
   with tempfile.TemporaryDirectory() as folder:

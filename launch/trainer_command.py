@@ -48,6 +48,16 @@ def parse(argv: list[str], example: str = '') -> list[str]:
   return argv[end + 1:]
 
 
+def check_utf8(trainer_flags: Sequence[str]) -> None:
+  """Raises UserError for a word that no script and no manifest can hold."""
+  for word in trainer_flags:
+    try:
+      word.encode()
+    except UnicodeEncodeError as error:
+      raise UserError(f"The trainer's flag {word!r} is not valid UTF-8: spell "
+                      'it in UTF-8.') from error
+
+
 def words(python: Sequence[str], module: str,
           trainer_flags: Sequence[str]) -> tuple[str, ...]:
   """Returns the words of a worker's command.

@@ -2,12 +2,13 @@
 
   python -m pipelines.benchmark --config=imagenet_resnet50 --data_dir=DIR
 
-If the images fit into memory: order, gather, crop and flip as in training, next
-to a pipeline as TensorFlow's and Keras's guides build it, which reads and
-decodes records, shuffles a buffer, and crops and flips image by image. If they
-are on disk: each stage of the input, next to a sequential pipeline with the
-same decoding and next to decoding alone; or, with --repeat_data=10, how memory
-grows over a long epoch.
+If the images fit into memory, the input of training (order, gather, crop and
+flip) is compared with a pipeline as TensorFlow's and Keras's guides build it,
+which reads and decodes records, shuffles a buffer, and crops and flips image by
+image. If the images are on disk, each stage of the input is measured and
+compared with a sequential pipeline that decodes in the same way, and with
+decoding alone. With --repeat_data=10, the growth of memory over a long epoch
+from disk is measured instead.
 """
 from collections.abc import Sequence
 import os
@@ -21,7 +22,7 @@ from configs.process import command_line, tensorflow_process
 from pipelines import reading_flags
 
 if TYPE_CHECKING:
-  from pipelines import on_disk, sources
+  from pipelines import input_speed, on_disk, sources
 
 _STARTS_PER_ROUND = 4  # Of a stream, from each of two steps.
 _NEAR_STEP, _FAR_STEP = 10, 10_000_000
@@ -47,7 +48,7 @@ def parse(argv: list[str]) -> tuple[schema.Config, str, list[str]]:
   flags.DEFINE_integer(
       'repeat_data', 0, 'Measures memory instead of speed, during one epoch of '
       'a data set that contains the pictures on disk this many times. 0: off.',
-      lower_bound=0)
+      lower_bound=0, upper_bound=1000)  # Memory is reserved for each record.
   return loading.parse(argv)
 
 
@@ -110,6 +111,11 @@ def _print_stages(config: schema.Config, source: 'on_disk.OnDisk') -> None:
   for name in streams:
     per_cpu_sec, per_sec = zip(*(speeds[name] for speeds in rounds))
     print(f'  {name:16} {_spread(per_cpu_sec):26} {_spread(per_sec)}')
+  _print_comparisons(rounds, values.images_per_second)
+
+
+def _print_comparisons(rounds: Sequence[dict[str, 'input_speed.Speed']],
+                       wanted: int) -> None:
   for other in ('sequential', 'ceiling'):
     ratios = [speeds['batch'].per_cpu_sec / speeds[other].per_cpu_sec
               for speeds in rounds]
@@ -117,9 +123,8 @@ def _print_stages(config: schema.Config, source: 'on_disk.OnDisk') -> None:
           f'{statistics.median(ratios):.3f} [{min(ratios):.3f}, '
           f'{max(ratios):.3f}]')
   speed = statistics.median(speeds['batch'].per_cpu_sec for speeds in rounds)
-  print(f'  {values.images_per_second} images per second need '
-        f'{values.images_per_second / speed:.1f} cores like these to read, '
-        'decode and crop')
+  print(f'  {wanted} images per second need {wanted / speed:.1f} cores like '
+        'these to read, decode and crop')
 
 
 def _print_memory(config: schema.Config, source: 'on_disk.OnDisk',

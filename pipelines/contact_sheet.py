@@ -13,6 +13,13 @@ _SMALLEST_CELL = 64  # Pixels a side; smaller images are enlarged.
 _GAP = 2
 
 
+def mib(image_shape: tuple[int, ...], rows: int, columns: int) -> float:
+  """Returns the size of a sheet; see `draw`."""
+  h, w, c = image_shape
+  scale = _scale(h, w)
+  return rows * (columns + 1) * scale**2 * h * w * c / 2**20
+
+
 def draw(config: schema.Config, source: Source, rows: int,
          columns: int) -> np.ndarray:
   """Draws one picture a row: first as evaluation sees it, then augmented.
@@ -62,9 +69,14 @@ def _images(source: Source, examples: tf.Tensor, first_position: int,
     raise source.explain(examples.numpy()) or error from error
 
 
+def _scale(height, width):
+  """Returns how often each pixel is repeated, in both directions."""
+  return -(-_SMALLEST_CELL // min(height, width))
+
+
 def _arrange(cells):
   """Turns uint8 [rows, columns, h, w, c] into one image with white gaps."""
-  scale = -(-_SMALLEST_CELL // min(cells.shape[2:4]))
+  scale = _scale(*cells.shape[2:4])
   cells = cells.repeat(scale, 2).repeat(scale, 3)
   gaps = ((0, 0), (0, 0), (0, _GAP), (0, _GAP), (0, 0))
   cells = np.pad(cells, gaps, constant_values=255)

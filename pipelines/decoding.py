@@ -132,10 +132,7 @@ def _crop_and_resize(encoded, box, shape):
     encoded: string scalar.
     box: maps the picture's size, float32 [2] (height, width), to whole numbers,
       float32 [4] (top, left, height, width).
-    shape: (h, w, c).
-
-  Returns:
-    uint8 of `shape`.
+    shape: (h, w, c) of the result, which is uint8.
   """
   def jpeg():
     size = tf.cast(tf.io.extract_jpeg_shape(encoded)[:2], tf.float32)

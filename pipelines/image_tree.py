@@ -4,11 +4,16 @@ The folder holds either classes, DIR/<class>/**/picture, which make up one split
 called train, or splits, DIR/<split>/<class>/**/picture, where <split> is train,
 test, or one of val, valid and validation. The label of a picture is the index
 of its class among the sorted class names of train. No file is opened and
-TensorFlow is not needed.
+TensorFlow is not needed. See pipelines/class_names.py for the names that
+classes can have, and pipelines/class_folder.py for links.
+
+A link must not give another label to a picture that a class has: that is an
+error. Links from two classes to one picture outside of them give it both
+labels, with a warning, as do links from two splits.
 
   tree = image_tree.scan('Pets')
 """
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import hashlib
 import os
 import pathlib
@@ -17,13 +22,18 @@ from typing import NamedTuple
 
 from configs.process import command_line
 from configs.process.errors import UserError
+from pipelines import class_folder, class_names
+from pipelines.class_folder import File
 
-_ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.gif')
+_ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.webp')
 _SPLITS = {'train': 'train', 'val': 'validation', 'valid': 'validation',
            'validation': 'validation', 'test': 'test'}
 _LISTED = 5  # Names that a message lists; it counts the others.
 _REMEDY = ('give a folder that contains one folder of pictures for each class, '
            'with at least two classes')
+
+# {'train': {class: its pictures}, ...}
+_BySplit = dict[str, dict[str, list[File]]]
 
 
 class Tree(NamedTuple):
@@ -47,9 +57,9 @@ class Tree(NamedTuple):
 
 
 def scan(folder: str | os.PathLike) -> Tree:
-  """Finds the splits, classes and pictures; warns about files it leaves out.
+  """Finds the splits, classes and pictures; warns about what it leaves out.
 
-  Hidden files and folders are ignored. Links are followed.
+  Hidden files and folders are ignored.
 
   Args:
     folder: the DIR of this module's docstring.
@@ -61,26 +71,26 @@ def scan(folder: str | os.PathLike) -> Tree:
   if not os.path.isdir(root):
     raise refusal(root, 'is a file' if os.path.exists(root)
                   else 'does not exist')
-  folders, files = _walk(root)
-  odd = [name for name in files
-         if os.fsencode(name).decode(errors='ignore') != name]
-  if odd:
-    raise refusal(root, f'has names that are not UTF-8 ({some(odd)})',
-                  'rename them')
-  pictures = [file for file in files if file.lower().endswith(_ENDINGS)]
-  depth = _depth_of_classes(root, folders, pictures)
-  by_class = {name: [] for name in folders if name.count('/') == depth - 1}
-  for file in pictures:
-    name = '/'.join(file.split('/')[:depth])
-    if name in by_class:
-      by_class[name].append(file)
-  tree = _tree(root, by_class)
-  left_out = sorted(set(files).difference(*by_class.values()))
-  if left_out:
-    command_line.warn(
-        f'ignoring {len(left_out)} of {len(files)} files '
-        f'({some(left_out)}): only {", ".join(_ENDINGS)} files in class '
-        'folders are read.')
+  folders = class_folder.Folders(root)
+  top = folders.listing(folders.root)
+  splits = {inner.name: folders.listing(inner) for inner in top.folders
+            if inner.name.lower() in _SPLITS}
+  by_split, stray = {'train': top.folders}, list(top.files)
+  if _has_splits(root, top, splits):
+    by_split = {_SPLITS[name.lower()]: listing.folders
+                for name, listing in splits.items()}
+    stray += [file for listing in splits.values() for file in listing.files]
+  found = {split: {os.path.basename(inner.name): folders.walk(inner)
+                   for inner in classes}
+           for split, classes in by_split.items()}
+  files = stray + [file for _, _, file in _all(found)]
+  _check_utf8(root, [file.name for file in files])
+  pictures = {split: {name: [file for file in inside if _is_picture(file)]
+                      for name, inside in classes.items()}
+              for split, classes in found.items()}
+  tree = _tree(root, pictures)
+  _check_links(folders, root, pictures)
+  _warn(folders, tree, [file.name for file in files])
   return tree
 
 
@@ -104,42 +114,43 @@ def some(names: Sequence[str]) -> str:
   return f'{first} and {more} more' if more > 0 else first
 
 
-def _walk(root):
-  """Returns the names, relative to root and sorted, of folders and of files.
+def _is_picture(file):
+  return file.name.lower().endswith(_ENDINGS)
 
-  Hidden ones are left out.
+
+def _all(by_split: _BySplit) -> Iterator[tuple[str, str, File]]:
+  """Yields (split, class, file) of all files."""
+  for split, classes in by_split.items():
+    for name, files in classes.items():
+      for file in files:
+        yield split, name, file
+
+
+def _check_utf8(root, names):
+  odd = [name for name in names
+         if os.fsencode(name).decode(errors='ignore') != name]
+  if odd:
+    raise refusal(root, f'has names that are not UTF-8 ({some(odd)})',
+                  'rename them')
+
+
+def _has_splits(root, top, splits):
+  """Returns whether root holds splits that hold classes, not classes.
+
+  Args:
+    root: its path.
+    top: its listing.
+    splits: {name: listing} of those of its folders that are named like one.
   """
-  def fail(error):
-    raise UserError(
-        f'{error.filename} cannot be read ({error.strerror}): make it '
-        'readable, or move it out of --image_folder.') from error
-
-  all_folders, all_files = [], []
-  for path, folders, files in os.walk(root, onerror=fail, followlinks=True):
-    folders[:] = [name for name in folders if name[0] != '.']
-    inside = pathlib.Path(path).relative_to(root)
-    all_folders += [(inside / name).as_posix() for name in folders]
-    all_files += [(inside / name).as_posix() for name in files
-                  if name[0] != '.']
-  return sorted(all_folders), sorted(all_files)
-
-
-def _depth_of_classes(root, folders, pictures):
-  """Returns 1 for root/<class>, 2 for root/<split>/<class>.
-
-  The names of folders and pictures are relative to root.
-  """
-  tops = [name for name in folders if '/' not in name]
-  splits = [name for name in tops if name.lower() in _SPLITS]
-  others = [name for name in tops if name not in splits]
-  if not tops:
+  others = [inner.name for inner in top.folders if inner.name not in splits]
+  if not top.folders:
     raise refusal(root, 'has no class folders' + (
-        ', and its pictures are directly inside it' if pictures
-        else ' and no pictures'))
+        ', and its pictures are directly inside it'
+        if any(map(_is_picture, top.files)) else ' and no pictures'))
   # A class may be called test, or train (the vehicle).
-  if not splits or (
-      others and set(splits).issubset(map(os.path.dirname, pictures))):
-    return 1
+  if not splits or others and all(any(map(_is_picture, listing.files))
+                                  for listing in splits.values()):
+    return False
   if others:
     raise refusal(root, f'has other folders ({some(others)}) next to its '
                   f'splits ({", ".join(splits)})', 'move them out of it')
@@ -147,27 +158,86 @@ def _depth_of_classes(root, folders, pictures):
   if 'train' not in names or len(set(names)) < len(names):
     raise refusal(root, f'has the splits {", ".join(splits)}',
                   'give it one train, and at most one val and one test')
-  return 2
+  return True
 
 
-def _tree(root, by_class):
-  """Makes a Tree of {'<class>' or '<split>/<class>': files}."""
-  splits = {split: {} for split in dict.fromkeys(_SPLITS.values())}
-  for name, files in by_class.items():
-    if not files:
-      raise refusal(root, f'has no pictures ({", ".join(_ENDINGS)}) in the '
-                    f'folder {name}', 'add some or delete the folder')
-    top, _, below = name.partition('/')
-    splits[_SPLITS[top.lower()] if below else 'train'][below or top] = files
-  classes = sorted(splits['train'])
-  for split, found in splits.items():
-    for name in sorted(found.keys() - set(classes)):
-      raise refusal(root, f'has a class {name} in {split} but not in train',
-                    'add it to train or delete it')
+def _tree(root, pictures: _BySplit):
+  """Makes a Tree of the pictures of each class of each split."""
+  for split, classes in pictures.items():
+    wrong = class_names.why_not(classes)
+    if wrong:
+      raise refusal(root, wrong[0] + (f' in {split}' if len(pictures) > 1
+                                      else ''), wrong[1])
+    for name, files in classes.items():
+      if not files:
+        raise refusal(root, f'has no pictures ({", ".join(_ENDINGS)}) in the '
+                      f'folder {name}' + (f' of {split}' if len(pictures) > 1
+                                          else ''),
+                      'add some or delete the folder')
+  classes = sorted(pictures['train'])
+  label = {class_names.canonical(name): i for i, name in enumerate(classes)}
+  for split, found in pictures.items():
+    for name in sorted(found):
+      if class_names.canonical(name) not in label:
+        raise refusal(root, f'has a class {name} in {split} but not in train',
+                      'add it to train or delete it')
   if len(classes) < 2:
     raise refusal(root, f'has only one class folder, {classes[0]}' if classes
                   else 'has no class folders in train')
+  pairs = {split: sorted(
+      (label[class_names.canonical(name)], file.name)
+      for name, files in pictures.get(split, {}).items() for file in files)
+           for split in dict.fromkeys(_SPLITS.values())}
   return Tree(root, classes, {
-      split: [(file, label) for label, name in enumerate(classes)
-              for file in found.get(name, ())]
-      for split, found in splits.items() if found})
+      split: [(file, label) for label, file in found]
+      for split, found in pairs.items() if found})
+
+
+def _check_links(folders, root, pictures: _BySplit):
+  """Checks that no link gives a picture of a class another label."""
+  if not any(file.target for _, _, file in _all(pictures)):
+    return
+  relabeled, twice, shared, owners = [], [], [], {}
+  # Those without links first: they are all different.
+  for split, name, file in sorted(
+      _all(pictures), key=lambda item: item[2].target is not None):
+    here = split, class_names.canonical(name), file
+    owner = owners.setdefault(folders.real(file), here)
+    both = f'{owner[2].name} = {file.name}'
+    if owner[1] != here[1]:
+      (twice if owner[2].target else relabeled).append(both)
+    elif owner[0] != split:
+      shared.append(both)
+  if relabeled:
+    raise refusal(root, f'has links that give {len(relabeled)} pictures of one '
+                  f'class the label of another ({some(relabeled)})',
+                  'delete the links')
+  if twice:
+    command_line.warn(
+        f'{len(twice)} pictures have two classes, because links from both lead '
+        f'to the same file ({some(twice)}).')
+  if shared:
+    command_line.warn(
+        f'{len(shared)} pictures are in two splits, because links lead to the '
+        f'same file ({some(shared)}): the network is evaluated on pictures '
+        'that it was trained on.')
+
+
+def _warn(folders, tree, files):
+  """Warns about everything that is left out."""
+  kept = {file for pairs in tree.splits.values() for file, _ in pairs}
+  for names, what in (
+      (set(files) - kept, f'of {len(files)} files ({{}}): only '
+       f'{", ".join(_ENDINGS)} files in class folders are read'),
+      (folders.special, 'pipes, sockets or devices ({})'),
+      (folders.above, 'links to a folder above them ({})'),
+      (folders.again, 'further links to what their class has already ({})')):
+    if names:
+      text = what.replace('{}', some(sorted(names)))
+      command_line.warn(f'ignoring {len(names)} {text}.')
+  for split, pairs in tree.splits.items():
+    missing = sorted(set(range(len(tree.classes))) - {i for _, i in pairs})
+    if missing:
+      names = some([tree.classes[label] for label in missing])
+      command_line.warn(f'{split} has no pictures of {len(missing)} of '
+                        f'{len(tree.classes)} classes ({names}).')

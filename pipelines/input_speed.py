@@ -78,15 +78,6 @@ def textbook(config: schema.Config, source: sources.InMemory,
   Returns:
     Iterator over uint8 [n, h, w, c], n = config.global_batch.
   """
-  padding = config.augment.crop_padding
-
-  def crop_and_flip(image):
-    shape = image.shape
-    image = tf.pad(image, [[padding, padding], [padding, padding], [0, 0]])
-    image = tf.image.random_crop(image, shape)
-    return tf.image.random_flip_left_right(image) if config.augment.flip else (
-        image)
-
   if config.data.name == 'digits':
     images = tf.data.Dataset.from_tensor_slices(source.images)
   else:
@@ -95,8 +86,17 @@ def textbook(config: schema.Config, source: sources.InMemory,
         split=config.data.train_split, shuffle_files=True).map(
             lambda example: example['image'])
   stream = images.repeat().shuffle(_SHUFFLE_BUFFER).map(
-      crop_and_flip, num_parallel_calls=tf.data.AUTOTUNE)
+      lambda image: _crop_and_flip(image, config.augment),
+      num_parallel_calls=tf.data.AUTOTUNE)
   return iter(stream.batch(config.global_batch).prefetch(tf.data.AUTOTUNE))
+
+
+def _crop_and_flip(image, augment):
+  """Pads, crops and flips one image, as the guides do."""
+  shape, padding = image.shape, augment.crop_padding
+  image = tf.pad(image, [[padding, padding], [padding, padding], [0, 0]])
+  image = tf.image.random_crop(image, shape)
+  return tf.image.random_flip_left_right(image) if augment.flip else image
 
 
 def measure(stream: Iterator, images: int) -> Speed:
@@ -138,7 +138,7 @@ def memory(config: schema.Config, source: on_disk.OnDisk,
   """Measures memory over one epoch of the data set repeated `times` times."""
   again = on_disk.OnDisk(
       records.Records([*source.records.spans] * times, remedy=''),
-      source.num_classes, source.crop)
+      source.classes, source.crop)
   stream = stages.streams(config, again)['batch']()
   sizes, done = [], 0
   while done < again.size:

@@ -87,10 +87,8 @@ def _shares_and_weights(draws, h, w, mixup, cutmix):
   Args:
     draws: float32 [p, 4], uniform in [0, 1): for the choice between mixup and
       CutMix, for lambda, and for the row and column of the box's center.
-    h: rows of the images.
-    w: columns of the images.
-    mixup: alpha; 0: off.
-    cutmix: alpha; 0: off, but not both.
+    h, w: rows and columns of the images.
+    mixup, cutmix: alphas; 0: off. At least one of them is on.
 
   Returns:
     (shares for the targets, float32 [p]; weights for the pixels, float32

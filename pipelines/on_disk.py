@@ -4,7 +4,7 @@ Reading in the order of a global permutation costs no more than reading in
 sequence: all records of a batch are requested at once, and decoding them takes
 a hundred times as long as fetching them.
 """
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 import os
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from configs.process.errors import UserError
-from pipelines import decoding, records
+from pipelines import decoding, identity, records
 
 _READS = 2  # Batches whose records are read at the same time.
 _FEATURES = {'image': tf.io.FixedLenFeature([], tf.string, ''),
@@ -39,19 +39,21 @@ class Crop(Protocol):
 class OnDisk:
   """A source (see sources.py) of TFDS examples with an image and a label."""
 
-  def __init__(self, found: records.Records, num_classes: int, crop: Crop, *,
+  def __init__(self, found: records.Records, classes: Sequence[str],
+               crop: Crop, *, version: str | None = None,
                skip_bad_images: bool = False):
     """Makes a source.
 
     Args:
       found: the records of the split.
-      num_classes: of the data set.
+      classes: names of the data set's classes, in the order of their labels.
       crop: turns pictures into pixels where `read` is given no other crop.
+      version: of the data set.
       skip_bad_images: whether a picture that cannot be read becomes a black
         one of weight 0 instead of raising an error.
     """
-    self.records, self.num_classes, self.crop = found, num_classes, crop
-    self._skip_bad_images = skip_bad_images
+    self.records, self.classes, self.crop = found, tuple(classes), crop
+    self._version, self._skip_bad_images = version, skip_bad_images
     self._failure: UserError | None = None
 
   @property
@@ -60,9 +62,20 @@ class OnDisk:
     return len(self.records)
 
   @property
+  def num_classes(self) -> int:
+    """Number of classes."""
+    return len(self.classes)
+
+  @property
   def image_shape(self) -> tuple[int, ...]:
     """(h, w, c)."""
     return self.crop.shape
+
+  @property
+  def identity(self) -> identity.Identity:
+    """What tells this split from others; reads nothing."""
+    return identity.Identity(self.classes, self.image_shape, self._version,
+                             self.size, self.records.digest())
 
   def read(self, indices: tf.data.Dataset,
            crop: Crop | None = None) -> tf.data.Dataset:

@@ -62,16 +62,9 @@ def mean_and_stddev(data: schema.Data, source: sources.Source
   Raises:
     UserError: the config has values for another number of channels.
   """
-  channels = source.image_shape[-1]
-  for name in ('mean', 'stddev'):
-    given = getattr(data, name)
-    if given and len(given) != channels:
-      raise UserError(
-          f'config.data.{name}={given} has {len(given)} values, but the images '
-          f'of {data.name} have {channels} channels: give one value per '
-          'channel, or () to measure them.')
-  mean = np.asarray(data.mean, np.float32)
-  stddev = np.asarray(data.stddev, np.float32)
+  _check_channels(data, source.image_shape[-1])
+  mean, stddev = (np.asarray(given, np.float32)
+                  for given in (data.mean, data.stddev))
   if not (data.mean and data.stddev):
     most = _MOST_PICTURES if data.image_size else None
     measured = measure(sources.pictures(source, most))
@@ -80,3 +73,14 @@ def mean_and_stddev(data: schema.Data, source: sources.Source
     if not data.stddev:
       stddev = measured.stddev
   return mean, stddev
+
+
+def _check_channels(data, channels):
+  """Raises UserError if the config has values for other channels."""
+  for name in ('mean', 'stddev'):
+    given = getattr(data, name)
+    if given and len(given) != channels:
+      raise UserError(
+          f'config.data.{name}={given} has {len(given)} values, but the images '
+          f'of {data.name} have {channels} channels: give one value per '
+          'channel, or () to measure them.')

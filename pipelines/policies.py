@@ -71,6 +71,7 @@ _IMAGENET = (
     ('equalize', 8, None, 'equalize', 6, None),
 )
 POLICIES = {'cifar10': _CIFAR10, 'imagenet': _IMAGENET}
+_SIGNED = operations.GEOMETRIC + operations.ENHANCING
 
 
 def rand_augment(images: tf.Tensor, positions: tf.Tensor, *, seed: int,
@@ -120,10 +121,7 @@ def draw_rand_augment(positions: tf.Tensor, *, seed: int, layers: int,
   """Draws what `rand_augment` applies: any operation but invert, either sign.
 
   Args:
-    positions: int64 [b].
-    seed: see rand_augment.
-    layers: see rand_augment.
-    magnitude: see rand_augment.
+    positions, seed, layers, magnitude: see rand_augment.
 
   Returns:
     (indices into operations.OPERATIONS, int32 [b, layers]; shares for
@@ -136,12 +134,10 @@ def draw_rand_augment(positions: tf.Tensor, *, seed: int, layers: int,
     raise ValueError(f'The RandAugment magnitude {magnitude} is out of range: '
                      'give a number in [0, 10].')
   names = [name for name in operations.OPERATIONS if name != 'invert']
-  signed = operations.GEOMETRIC + operations.ENHANCING
   draws = threefry.uniform(seed, positions, salts.POLICY, (layers, 2))
-  which, sign = tf.unstack(draws, axis=-1)
-  which = tf.cast(which * len(names), tf.int32)
-  is_negative = (sign < 0.5) & tf.gather(
-      tf.constant([name in signed for name in names]), which)
+  which = tf.cast(draws[:, :, 0] * len(names), tf.int32)
+  is_negative = (draws[:, :, 1] < 0.5) & tf.gather(
+      tf.constant([name in _SIGNED for name in names]), which)
   operation = tf.gather(
       tf.constant([operations.OPERATIONS.index(name) for name in names]), which)
   return operation, tf.where(is_negative, -magnitude / 10, magnitude / 10)
@@ -155,9 +151,7 @@ def draw_auto_augment(positions: tf.Tensor, *, seed: int,
   no sign: magnitude 0 is factor 0.1, and 10 is factor 1.9.
 
   Args:
-    positions: int64 [b].
-    seed: see auto_augment.
-    policy: see auto_augment.
+    positions, seed, policy: see auto_augment.
 
   Returns:
     (indices into operations.OPERATIONS, int32 [b, 2]; shares for

@@ -1,6 +1,9 @@
 """Flags for reading data sets, shared by all programs that read one."""
+import os
+
 from absl import flags
 
+from configs.process import path_flags
 from pipelines.options import Reading
 
 _DEFAULTS = Reading()
@@ -8,7 +11,7 @@ _DEFAULTS = Reading()
 
 def define() -> None:
   """Defines the flags; `get` returns their values once they are parsed."""
-  flags.DEFINE_string(
+  path_flags.define(
       'data_dir', _DEFAULTS.data_dir, 'The folder that holds prepared TFDS '
       "data sets. Default: TFDS's own, ~/tensorflow_datasets.")
   flags.DEFINE_float(
@@ -27,5 +30,6 @@ def define() -> None:
 def get() -> Reading:
   """Returns the Reading that the parsed flags ask for."""
   values = flags.FLAGS
-  return Reading(values.data_dir, values.memory_gib, values.check_crc,
+  data_dir = values.data_dir and os.fspath(values.data_dir)
+  return Reading(data_dir, values.memory_gib, values.check_crc,
                  values.skip_bad_images)

@@ -2,10 +2,11 @@
 
 A file is a sequence of frames, little-endian: uint64 length, uint32 masked
 CRC-32C of these 8 bytes, the data, uint32 masked CRC-32C of the data. The
-position of each record is found once, from the headers alone (12 bytes a
-record). It is kept in a small file of the user's cache, and used for as long as
-the sizes and times of the files are the same. Nothing here knows TensorFlow or
-what the records hold.
+position of each record is found once, from what stands between the data (16
+bytes a record), together with the checksums of the data, which tell whether two
+data sets are the same. All of it is kept in a small file of the user's cache,
+and used for as long as the sizes and times of the files are the same. Nothing
+here knows TensorFlow or what the records hold.
 
   records = Records([Span('train-00000-of-00002', 0, 100, 100)], remedy='...')
   first, last = records.read(np.array([0, 99]))
@@ -31,6 +32,7 @@ from configs.process.errors import UserError
 
 _HEADER = struct.Struct('<QI')
 _CRC = struct.Struct('<I')
+_BETWEEN = _CRC.size + _HEADER.size  # Bytes from one record's data to the next.
 _THREADS = 32  # On a cold disk, reading headers is waiting, not work.
 
 
@@ -50,6 +52,19 @@ class _Stamp(NamedTuple):
   """What tells whether a file has changed."""
   size: int
   mtime_ns: int
+  # Copying tools set the modification time back, but nothing sets this one. It
+  # also changes with permissions, which does not matter to a run in progress.
+  ctime_ns: int
+
+  def is_of(self, stat: os.stat_result) -> bool:
+    """Returns whether a file has not been written since."""
+    return (self.size, self.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+
+
+class _Frames(NamedTuple):
+  """What stands between the data of all records of one file."""
+  lengths: np.ndarray  # int64 [records in file], of the data.
+  crcs: np.ndarray  # uint32 [records in file], masked, of the data.
 
 
 class Records:
@@ -71,14 +86,16 @@ class Records:
         its records is not the one expected.
     """
     self.spans, self._remedy, self._check_crc = spans, remedy, check_crc
-    self._stamps = [self._stamp(span.path) for span in spans]
-    lengths = self._lengths(cache_folder)
-    starts = [_HEADER.size + np.cumsum(row + 16) - (row + 16)
-              for row in lengths]
+    self._stamps = [_stamp(self._stat(span.path)) for span in spans]
+    frames = self._frames(cache_folder)
+    starts = [_HEADER.size + np.cumsum(lengths + 16) - (lengths + 16)
+              for lengths, _ in frames]
     cut = lambda rows: np.concatenate([
         row[span.skip:span.skip + span.take]
         for row, span in zip(rows, spans)])
-    self._start, self._length = cut(starts), cut(lengths)
+    self._start = cut(starts)
+    self._length = cut(frame.lengths for frame in frames)
+    self._crc = cut(frame.crcs for frame in frames)
     self._file = np.repeat(np.arange(len(spans)), [s.take for s in spans])
     self._open_files, self._lock = {}, threading.Lock()
     self._most_open_files = _allow_open_files(len(spans))
@@ -112,8 +129,13 @@ class Records:
             for file, start, length in places]
 
   def digest(self) -> str:
-    """Returns hex digits that identify these records by their lengths."""
-    return hashlib.sha256(self._length.astype('<i8').tobytes()).hexdigest()
+    """Returns hex digits that identify these records, in their order.
+
+    They depend on the length and the checksum of each record, but not on the
+    files that hold them. `read` finds out whether the checksums are right.
+    """
+    lengths, crcs = self._length.astype('<i8'), self._crc.astype('<u4')
+    return hashlib.sha256(lengths.tobytes() + crcs.tobytes()).hexdigest()
 
   def name(self, number: int) -> str:
     """Returns a record's name as in TFDS: file__number, from 0 in its file."""
@@ -146,39 +168,42 @@ class Records:
       stream = open(path, 'rb', buffering=0)
     except OSError as error:
       raise self._missing(path, error) from error
-    if _stamp_of(os.fstat(stream.fileno())) != self._stamps[file]:
+    if not self._stamps[file].is_of(os.fstat(stream.fileno())):
       raise self._changed(path)
     with self._lock:
       if len(self._open_files) < self._most_open_files:
         return self._open_files.setdefault(file, stream)
     return stream
 
-  def _lengths(self, cache_folder):
-    """Returns int64 [records in file] for each file, from the cache or it."""
+  def _frames(self, cache_folder):
+    """Returns the _Frames of each file, from the cache or from the file."""
     paths = [span.path for span in self.spans]
     digest = hashlib.sha256('\n'.join(paths).encode()).hexdigest()[:32]
     cache = cache_folder and cache_folder / f'{digest}.npz'
-    lengths = cache and _read_cache(cache, self._stamps)
-    if not lengths:
+    frames = cache and _read_cache(cache, self._stamps)
+    if not frames:
       with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-        lengths = list(pool.map(self._scan, range(len(paths))))
+        frames = list(pool.map(self._scan, range(len(paths))))
       if cache:
-        _write_cache(cache, self._stamps, lengths)
-    for span, row in zip(self.spans, lengths):
-      if len(row) != span.records_in_file:
+        _write_cache(cache, self._stamps, frames)
+    for span, (lengths, _) in zip(self.spans, frames):
+      if len(lengths) != span.records_in_file:
         raise UserError(
-            f'{span.path} has {len(row)} records, but its data set expects '
+            f'{span.path} has {len(lengths)} records, but its data set expects '
             f'{span.records_in_file}: {self._remedy}.')
-    return lengths
+    return frames
 
   def _scan(self, file):
-    """Returns the lengths in the headers of one file, int64 [records]."""
+    """Returns the _Frames of one file, from all but the records' data."""
     path, size = self.spans[file].path, self._stamps[file].size
-    lengths, offset = [], 0
-    with open(path, 'rb', buffering=0) as stream:
-      descriptor = stream.fileno()
+    lengths, crcs, offset = [], [], 0
+    try:
+      stream = open(path, 'rb', buffering=0)
+    except OSError as error:
+      raise self._missing(path, error) from error
+    with stream:
+      header = self._scan_at(stream, path, 0, _HEADER.size)
       while offset < size:
-        header = os.pread(descriptor, _HEADER.size, offset)
         if len(header) < _HEADER.size:
           raise self._damaged(path, offset, 'the file ends there')
         length, crc = _HEADER.unpack(header)
@@ -189,13 +214,27 @@ class Records:
         if offset + length + 16 > size:
           raise self._damaged(
               path, offset, 'the file ends in the middle of a record')
-        lengths.append(length)
+        # The checksum of these data and, one read for both, the next header.
         offset += length + 16
-    return np.array(lengths, np.int64)
+        between = self._scan_at(stream, path, offset - _CRC.size, _BETWEEN)
+        if len(between) < _CRC.size:  # It became shorter.
+          raise self._changed(path)
+        lengths.append(length)
+        crcs.append(between[:_CRC.size])
+        header = between[_CRC.size:]
+    return _Frames(np.array(lengths, np.int64),
+                   np.frombuffer(b''.join(crcs), '<u4'))
 
-  def _stamp(self, path):
+  def _scan_at(self, stream, path, offset, count):
+    """Reads `count` bytes, or fewer at the end of the file."""
     try:
-      return _stamp_of(os.stat(path))
+      return os.pread(stream.fileno(), count, offset)
+    except OSError as error:
+      raise self._damaged(path, offset, error.strerror) from error
+
+  def _stat(self, path):
+    try:
+      return os.stat(path)
     except OSError as error:
       raise self._missing(path, error) from error
 
@@ -211,7 +250,7 @@ class Records:
 
   def _changed_or_damaged(self, file, offset, what):
     path = self.spans[file].path
-    if self._stamp(path) != self._stamps[file]:
+    if not self._stamps[file].is_of(self._stat(path)):
       return self._changed(path)
     return self._damaged(path, offset, what)
 
@@ -227,8 +266,8 @@ def masked_crc(data: bytes) -> int:
   return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def _stamp_of(stat):
-  return _Stamp(stat.st_size, stat.st_mtime_ns)
+def _stamp(stat):
+  return _Stamp(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
 def _allow_open_files(files):
@@ -242,22 +281,28 @@ def _allow_open_files(files):
 
 
 def _read_cache(path, stamps):
-  """Returns the lengths in a cache file; None unless it is of these files."""
+  """Returns the _Frames in a cache file; None unless it is of these files."""
   try:
     with np.load(path) as archive:
       if json.loads(str(archive['stamps'])) != [list(s) for s in stamps]:
         return None
-      ends = np.cumsum(archive['counts'])
-      return np.split(archive['lengths'].astype(np.int64), ends[:-1])
+      ends = np.cumsum(archive['counts'])[:-1]
+      lengths, crcs = archive['lengths'], archive['crcs']
+      if len(lengths) != len(crcs):
+        return None
+      return [_Frames(*columns) for columns in zip(
+          np.split(lengths.astype(np.int64), ends),
+          np.split(crcs.astype(np.uint32), ends))]
   except Exception:  # Missing, torn or foreign: NumPy and zip raise anything.
     return None
 
 
-def _write_cache(path, stamps, lengths):
-  """Keeps the lengths; other processes may be doing the same right now."""
+def _write_cache(path, stamps, frames):
+  """Keeps the frames; other processes may be doing the same right now."""
   content = io.BytesIO()
   np.savez(content, stamps=np.array(json.dumps(stamps)),
-           counts=np.array([len(row) for row in lengths]),
-           lengths=np.concatenate(lengths))
+           counts=np.array([len(lengths) for lengths, _ in frames]),
+           lengths=np.concatenate([lengths for lengths, _ in frames]),
+           crcs=np.concatenate([crcs for _, crcs in frames]))
   with contextlib.suppress(OSError):  # A full disk, say: it is only a cache.
     atomic_file.write(path, content.getvalue(), durable=False)

@@ -6,26 +6,31 @@ Each row is one picture: at the left as evaluation sees it, then as training
 might see it. With mixup or cutmix, rows 1 and 2, rows 3 and 4, and so on are
 mixed with each other.
 """
-import os
+import pathlib
 
 from absl import flags
 
 from configs import loading, schema
-from configs.process import command_line, tensorflow_process
+from configs.process import command_line, path_flags, tensorflow_process
 from configs.process.errors import UserError
 from pipelines import reading_flags
+
+_MOST = 1000  # Rows, and columns.
+_MOST_MIB = 512  # Of a sheet. Drawing one takes a few times as much memory.
 
 
 def parse(argv: list[str]) -> tuple[schema.Config, str, list[str]]:
   """Defines and reads the flags: (config, recipe's name, other arguments)."""
   reading_flags.define()
   flags.adopt_module_key_flags(reading_flags)
-  flags.DEFINE_string(
+  path_flags.define(
       'output', None, 'The PNG file to write. Default: <recipe>.png.')
   flags.DEFINE_integer(
-      'rows', 8, 'Number of pictures; must be even.', lower_bound=2)
+      'rows', 8, 'Number of pictures; must be even.', lower_bound=2,
+      upper_bound=_MOST)
   flags.DEFINE_integer(
-      'columns', 8, 'How often each picture is augmented.', lower_bound=1)
+      'columns', 8, 'How often each picture is augmented.', lower_bound=1,
+      upper_bound=_MOST)
   return loading.parse(argv)
 
 
@@ -42,8 +47,15 @@ def main(parsed: tuple[schema.Config, str, list[str]]) -> int:
 
   source = sources.load(config.data.name, config.data.train_split,
                         reading_flags.get(), config.data.image_size)
+  schema.check_images(config, *source.image_shape[:2])
+  mib = contact_sheet.mib(source.image_shape, values.rows, values.columns)
+  if mib > _MOST_MIB:
+    raise UserError(
+        f'--rows={values.rows} with --columns={values.columns} makes a sheet '
+        f'of {mib:.0f} MiB, and at most {_MOST_MIB} are drawn: lower one of '
+        'the two.')
   sheet = contact_sheet.draw(config, source, values.rows, values.columns)
-  path = os.path.expanduser(values.output or f'{recipe}.png')
+  path = values.output or pathlib.Path(f'{recipe}.png')
   try:
     with open(path, 'wb') as file:
       file.write(contact_sheet.png(sheet))

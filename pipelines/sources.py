@@ -1,7 +1,8 @@
 """A split of a data set, in memory or on disk: the same batches either way.
 
-A source has `size`, `num_classes`, `image_shape`, `read(indices, crop)` and
-`explain(examples)`; example i is the i-th record of the split in file order.
+A source has `size`, `num_classes`, `image_shape`, `identity`, `read(indices,
+crop)` and `explain(examples)`; example i is the i-th record of the split in
+file order.
 Images of one size that fit into memory are decoded once and kept there. All
 others are read from their TFRecord files, as TFDS prepared them, when they are
 needed. Nothing here touches the network.
@@ -16,7 +17,13 @@ import tensorflow as tf
 
 from configs.process import cache_folder, command_line
 from configs.process.errors import UserError
-from pipelines import decoding, on_disk, records, tfds_directory
+from pipelines import (
+  decoding,
+  identity,
+  on_disk,
+  records,
+  tfds_directory,
+)
 from pipelines.options import Reading
 
 _DIGITS = pathlib.Path(__file__).parent / 'digits.npz'
@@ -29,6 +36,7 @@ class InMemory(NamedTuple):
   images: tf.Tensor  # uint8 [size, h, w, c], on the host.
   labels: tf.Tensor  # int32 [size], each in [0, num_classes).
   num_classes: int
+  known: identity.Identity | None = None  # None: found out from the content.
 
   @property
   def size(self) -> int:
@@ -39,6 +47,16 @@ class InMemory(NamedTuple):
   def image_shape(self) -> tuple[int, ...]:
     """(h, w, c)."""
     return tuple(self.images.shape[1:])  # pyright: ignore[reportReturnType]
+
+  @property
+  def identity(self) -> identity.Identity:
+    """What tells this split from others."""
+    if self.known:
+      return self.known
+    content = self.images.numpy().tobytes() + self.labels.numpy().tobytes()
+    return identity.Identity(
+        tuple(map(str, range(self.num_classes))), self.image_shape, None,
+        self.size, hashlib.sha256(content).hexdigest())
 
   def read(self, indices: tf.data.Dataset,
            crop: on_disk.Crop | None = None) -> tf.data.Dataset:
@@ -68,7 +86,7 @@ Source = InMemory | on_disk.OnDisk
 
 def load(name: str, split: str, reading: Reading = _DEFAULT_READING,
          image_size: int = 0) -> Source:
-  """Opens one split of a data set.
+  """Opens one split of a data set, and decodes it if it fits into memory.
 
   Args:
     name: 'digits', or a TFDS name such as 'cifar10' or 'cifar10:3.0.2'.
@@ -81,12 +99,25 @@ def load(name: str, split: str, reading: Reading = _DEFAULT_READING,
     UserError: the data set or split is unknown, not prepared, empty, without
       images and labels, or cannot be read.
   """
+  return decoded(open_split(name, split, reading, image_size), reading)
+
+
+def open_split(name: str, split: str, reading: Reading = _DEFAULT_READING,
+               image_size: int = 0) -> Source:
+  """Opens one split of a data set, but decodes nothing. Otherwise as `load`."""
   if name == 'digits':
     return _load_digits(split, image_size)
   found = tfds_directory.builder(name, reading.data_dir)
-  source = _open(found, name, split, reading, image_size)
-  decoded = source.size * np.prod(source.image_shape, dtype=np.int64)
-  if image_size or decoded > reading.memory_gib * 2**30:
+  return _open(found, name, split, reading, image_size)
+
+
+def decoded(source: Source, reading: Reading = _DEFAULT_READING) -> Source:
+  """Returns a split in memory if it fits, or the split as it is."""
+  if (isinstance(source, InMemory)
+      or not isinstance(source.crop, decoding.Whole)):  # Crops differ.
+    return source
+  size = source.size * np.prod(source.image_shape, dtype=np.int64)
+  if size > reading.memory_gib * 2**30:
     return source
   return _decoded(source) or source
 
@@ -112,18 +143,8 @@ def pictures(source: Source, most: int | None = None) -> Iterator[np.ndarray]:
 
 
 def digest(source: Source) -> str:
-  """Returns hex digits that identify a split, from what `load` has read.
-
-  In memory, they depend on the whole content. On disk, they depend on the
-  number, order and lengths of the records: different pictures almost never
-  have the same lengths.
-  """
-  if isinstance(source, InMemory):
-    content = source.images.numpy().tobytes() + source.labels.numpy().tobytes()
-  else:
-    content = source.records.digest().encode()
-  kind = f'{source.num_classes} {source.image_shape}'.encode()
-  return hashlib.sha256(kind + content).hexdigest()
+  """Returns hex digits that identify a split by its whole identity."""
+  return hashlib.sha256(repr(source.identity).encode()).hexdigest()
 
 
 def _load_digits(split, image_size):
@@ -145,10 +166,10 @@ def _load_digits(split, image_size):
   return _in_memory(images[parts[split]], labels[parts[split]], 10)
 
 
-def _in_memory(images, labels, num_classes):
+def _in_memory(images, labels, num_classes, known=None):
   with tf.device('CPU:0'):
     return InMemory(tf.constant(images), tf.constant(labels, tf.int32),
-                    num_classes)
+                    num_classes, known)
 
 
 def _open(found, name, split, reading, image_size):
@@ -162,8 +183,9 @@ def _open(found, name, split, reading, image_size):
           remedy=tfds_directory.remedy(found, name),
           check_crc=reading.check_crc,
           cache_folder=cache_folder.make('records')),
-      features['label'].num_classes,
+      features['label'].names,
       decoding.CenterCrop((image_size, image_size, channels)),
+      version=str(found.version),
       skip_bad_images=reading.skip_bad_images)
   first = range(min(_LOOK_AT, source.size))
   try:
@@ -218,4 +240,4 @@ def _decoded(source):
     command_line.warn(
         f'all {source.size} examples have the label {labels[0]}: a network '
         'that always predicts it is right, so there is nothing to learn.')
-  return _in_memory(images, labels, source.num_classes)
+  return _in_memory(images, labels, source.num_classes, source.identity)

@@ -3,15 +3,22 @@
 Never touches the network: `python -m pipelines.prepare` is the command that
 does.
 """
+import difflib
 import os
 import pathlib
 import re
+import shlex
 from typing import Any, TYPE_CHECKING
 
 import tensorflow as tf
 
+from configs.process import paths
 from configs.process.errors import first_line, UserError
-from pipelines import records
+from pipelines import records, tfds_name
+
+_INFO = 'dataset_info.json'
+_LIKE_REMOTE = (('gs',), ('s3',), ('az',), ('hf',))
+_MOST_NAMES = 10  # Data sets that an error lists.
 
 if TYPE_CHECKING:
   # Imported where it is used: the embedded digits do not need its start-up.
@@ -32,7 +39,7 @@ def builder(name: str, data_dir: str | None) -> 'tfds.core.DatasetBuilder':
       two classes.
   """
   found = _builder(name, data_dir)
-  _check_features(name, found.info.features)
+  _check_features(name, found)
   return found
 
 
@@ -86,54 +93,110 @@ def remedy(found: 'tfds.core.DatasetBuilder', name: str) -> str:
 
 def prepare_command(name: str, data_dir: str | os.PathLike) -> str:
   """Returns the command that prepares a data set, to be shown to the user."""
-  return (f'`python -m pipelines.prepare --dataset={name} '
-          f'--data_dir={data_dir}`')
+  words = shlex.join(['python', '-m', 'pipelines.prepare', f'--dataset={name}',
+                      f'--data_dir={os.fspath(data_dir)}'])
+  return f'`{words}`'
 
 
 def default_folder(data_dir: str | None) -> str:
-  """Returns data_dir with ~ expanded; TFDS's default folder for None."""
+  """Returns data_dir with ~ expanded; TFDS's default folder for None.
+
+  TFDS would take /s3/data, where a bucket may be mounted, for s3://data. It
+  leaves //s3/data alone, which is the same folder.
+
+  Raises:
+    UserError: it is not a local path, or there is no home folder for its ~.
+  """
   from tensorflow_datasets.core import constants
-  return os.path.expanduser(data_dir or constants.DATA_DIR)
+  flag = ('--data_dir' if data_dir is not None or
+          'TFDS_DATA_DIR' not in os.environ else 'TFDS_DATA_DIR')
+  folder = paths.local(
+      constants.DATA_DIR if data_dir is None else data_dir, flag)
+  remote = folder.parts[0] == '/' and folder.parts[1:2] in _LIKE_REMOTE
+  return f'/{folder}' if remote else f'{folder}'
+
+
+def is_prepared(found: 'tfds.core.DatasetBuilder') -> bool:
+  """Returns whether a data set is on disk.
+
+  TFDS's own function takes a [ or * in the folder's name for a pattern.
+  """
+  return os.path.isfile(os.path.join(found.data_dir, _INFO))
 
 
 def _builder(name, data_dir) -> Any:
   """Returns the builder that TFDS or a prepared folder has under a name."""
   import tensorflow_datasets as tfds
   from tensorflow_datasets.core import registered
-  data_dir = default_folder(data_dir)
-  if '://' in data_dir:
-    raise UserError(
-        f'--data_dir={data_dir} is not a folder on this machine: mount the '
-        'bucket as a folder, or copy the data set to a local disk.')
+  from google.protobuf import json_format
+  tfds_name.check(name, '--config.data.name')
+  is_given, data_dir = data_dir is not None, default_folder(data_dir)
   name_alone, _, version = name.partition(':')
-  there = pathlib.Path(data_dir, name_alone, version)
-  if version and (there / 'dataset_info.json').exists():
-    # Any version on disk can be read, but TFDS's code only knows its own.
-    return tfds.builder_from_directory(there)
+  there = os.path.join(data_dir, name_alone, version)
   try:
+    if version and os.path.exists(os.path.join(there, _INFO)):
+      # Any version on disk can be read, but TFDS's code only knows its own.
+      return tfds.builder_from_directory(there)
     found = tfds.builder(name, data_dir=data_dir)
   except registered.DatasetNotFoundError as error:
     guess = re.search(r'Did you mean: .*-> (\w+)', str(error))
-    hint = f' (did you mean {guess[1]}?)' if guess else ''
-    raise UserError(
-        f'Data set {name!r} is unknown{hint}: choose digits, an image data set '
-        'of TFDS such as cifar10, or one that is prepared under '
-        f'--data_dir={data_dir}.') from error
-  except (ValueError, AssertionError) as error:
+    raise _unknown(name, data_dir, is_given, guess and guess[1]) from error
+  except (ValueError, AssertionError, OSError, ImportError,
+          json_format.Error) as error:
     raise UserError(
         f'Data set {name!r} cannot be opened under --data_dir={data_dir} '
         f'({first_line(error)}; {_versions(name_alone, data_dir)}): choose '
-        'another --config.data.name.') from error
-  if not found.is_prepared():
-    raise _not_prepared(found, name, data_dir)
+        'another --config.data.name, or prepare it again if its files are '
+        'damaged.') from error
+  if not is_prepared(found):
+    raise _not_prepared(found, name, data_dir, is_given)
   return found
 
 
-def _not_prepared(found, name, data_dir):
+def _unknown(name, data_dir, is_given, guess):
+  """Returns the error for a name that neither TFDS nor data_dir knows."""
+  folder = os.path.join(data_dir, name.partition(':')[0])
+  if os.path.isdir(folder):
+    holds = ', '.join(sorted(os.listdir(folder))[:_MOST_NAMES]) or 'nothing'
+    return UserError(
+        f'Data set {name!r} cannot be opened: {folder} holds {holds}, but no '
+        'folder of a version with dataset_info.json and features.json: give '
+        'its configuration as well, in the form NAME/CONFIG, or prepare it '
+        'again.')
+  there = _prepared(data_dir)
+  near = difflib.get_close_matches(
+      name.partition(':')[0], [*there, *([guess] if guess else [])], n=1,
+      cutoff=0.75)
+  hint = f' (did you mean {near[0]}?)' if near else ''
+  if there:
+    holds = f'holds {", ".join(there[:_MOST_NAMES])}'
+    holds += ', ...' * (len(there) > _MOST_NAMES)
+  elif os.path.isdir(data_dir):
+    holds = 'holds no prepared data set'
+  else:
+    holds = 'does not exist'
+  where = (f'--data_dir={data_dir} {holds}' if is_given else
+           f'--data_dir was not given (its default, {data_dir}, {holds})')
+  return UserError(
+      f'Data set {name!r} is unknown{hint}: TFDS has none of that name, and '
+      f'{where}; choose digits, an image data set of TFDS such as cifar10, or '
+      'give the --data_dir that holds it.')
+
+
+def _prepared(data_dir):
+  """Returns the names of all data sets that are prepared under a folder."""
+  return sorted({
+      path.relative_to(data_dir).parts[0]
+      for levels in ('*/*', '*/*/*')  # name/version, name/config/version.
+      for path in pathlib.Path(data_dir).glob(f'{levels}/dataset_info.json')})
+
+
+def _not_prepared(found, name, data_dir, is_given):
   info = os.path.join(found.data_dir, 'dataset_info.json')
   return UserError(
       f'Data set {name} {found.version} is not prepared under '
-      f'--data_dir={data_dir} (there is no {info}; '
+      f'--data_dir={data_dir}{"" if is_given else ", the default,"} (there is '
+      f'no {info}; '
       f'{_versions(name.partition(":")[0], data_dir)}): training never '
       f'downloads data, so run {prepare_command(name, data_dir)} on a machine '
       'with internet access, or use the embedded digits with '
@@ -150,8 +213,9 @@ def _versions(name, data_dir):
           f'--config.data.name={name}:{found[-1]}')
 
 
-def _check_features(name, features):
+def _check_features(name, found):
   import tensorflow_datasets as tfds
+  features = found.info.features
   kinds = {'image': tfds.features.Image, 'label': tfds.features.ClassLabel}
   if not all(key in features and isinstance(features[key], kind)
              for key, kind in kinds.items()):
@@ -163,6 +227,13 @@ def _check_features(name, features):
     raise UserError(
         f'Data set {name} has {image.tf_dtype.name} images: choose a data set '
         'with uint8 images.')
+  if len(set(label.names)) != label.num_classes:
+    # TFDS keeps the names in a file, one a line and without spaces around them,
+    # and overlooks that they are too few, too many or not distinct.
+    raise UserError(
+        f'Data set {name} has {label.num_classes} classes, but '
+        f'{found.data_dir} has the class names {", ".join(label.names)}: '
+        f'{remedy(found, name)}, under names that fit on one line each.')
   if label.num_classes < 2:
     raise UserError(
         f'Data set {name} has {label.num_classes} class, so there is nothing '

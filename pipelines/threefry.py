@@ -19,14 +19,10 @@ _PARITY = 0x1BD11BDA
 def threefry(key: tuple[tf.Tensor, tf.Tensor],
              counter: tuple[tf.Tensor, tf.Tensor]
              ) -> tuple[tf.Tensor, tf.Tensor]:
-  """Returns two words of random bits for each (key, counter).
+  """Returns two words of random bits, uint32, for each (key, counter).
 
   Args:
-    key: two uint32 tensors.
-    counter: two uint32 tensors; all four broadcast against each other.
-
-  Returns:
-    Two uint32 tensors of the broadcast shape.
+    key, counter: pairs of uint32 tensors; all four broadcast together.
   """
   k0, k1 = key
   parity = k0 ^ k1  # pyright: ignore[reportOperatorIssue]

@@ -6,7 +6,14 @@ import pathlib
 
 from absl import flags
 
-from configs.process import command_line, tensorflow_process
+from configs import schema
+from configs.process import (
+  command_line,
+  json_file,
+  path_flags,
+  tensorflow_process,
+  whole_number,
+)
 from configs.process.errors import UserError
 from pipelines import reading_flags
 from resnet.execution import execution_flags
@@ -17,7 +24,7 @@ def parse(argv: list[str]) -> list[str]:
   for shared in (execution_flags, reading_flags):
     shared.define()
     flags.adopt_module_key_flags(shared)
-  flags.DEFINE_string('workdir', None, 'The run folder.')
+  path_flags.define('workdir', None, 'The run folder.')
   flags.DEFINE_string(
       'checkpoint', 'latest', 'latest, best, or the step of a checkpoint.')
   flags.DEFINE_string(
@@ -27,28 +34,31 @@ def parse(argv: list[str]) -> list[str]:
 
 def main(others: list[str]) -> int:
   """Prints one line; returns the exit code."""
+  command_line.refuse(others)
+  values = flags.FLAGS
+  if values.workdir is None:
+    raise UserError('--workdir is missing: give the folder that `python -m '
+                    'resnet.train` wrote.')
+  _check_checkpoint(values.checkpoint)
   with tensorflow_process.starting():
     from pipelines import sources
     from resnet import evaluator, network
     from resnet.run import checkpoint, report, run_folder
 
-  command_line.refuse(others)
-  values = flags.FLAGS
-  if not values.workdir:
-    raise UserError('--workdir is missing: give the folder that `python -m '
-                    'resnet.train` wrote.')
-  workdir = pathlib.Path(values.workdir).expanduser()
+  workdir = values.workdir
   config = run_folder.read_config(workdir)
   step = _step(values.checkpoint, workdir)
   strategy = execution_flags.make_strategy()
   split = values.split or config.data.eval_split
   source = sources.load(config.data.name, split, reading_flags.get(),
                         config.data.image_size)
+  _check_data(workdir, config, split, source)
   # The checkpoint holds the mean and deviation that the run trained with.
   model, state = network.build(config, strategy, source)
   folder = workdir / run_folder.CHECKPOINTS
-  step = checkpoint.Checkpoints(folder, state.paths).restore(
-      step, set_aside=False)
+  step = checkpoint.Checkpoints(
+      folder, state.paths, {'config': schema.to_dict(config)}).restore(
+          step, set_aside=False)
   if step is None:
     raise UserError(f'There is no checkpoint in {folder}: train first, with '
                     f'`python -m resnet.train --workdir={workdir}`.')
@@ -61,17 +71,55 @@ def main(others: list[str]) -> int:
   return command_line.DONE
 
 
-def _step(which, workdir):
+def _check_data(workdir, config, split, source):
+  """Checks that a split is of the classes that the run was trained on.
+
+  Any split can be evaluated. A split of the run that has changed since is only
+  warned of.
+
+  Raises:
+    UserError: the classes or the shape of images differ.
+  """
+  from pipelines import identity
+  from resnet.run import data_record
+
+  now = identity.record(source.identity, source.identity)
+  try:
+    before = data_record.read(workdir)
+  except json_file.Damaged as damage:
+    command_line.warn(f'{damage.path} is damaged ({damage.reason}): the data '
+                      'are not compared with those of the run.')
+    return
+  if before is None:
+    return
+  differences = data_record.model_differences(before, now)
+  if differences:
+    raise UserError(
+        f'--workdir={workdir} holds a run on other data '
+        f'({"; ".join(differences)}): give the --data_dir that it was trained '
+        'with, or restore the data.')
+  for name, own in (('train', config.data.train_split),
+                    ('eval', config.data.eval_split)):
+    changed = data_record.split_difference(name, before, now)
+    if changed and split == own:
+      command_line.warn(f'the data have changed since the run ({changed}).')
+
+
+def _check_checkpoint(which: str) -> None:
+  """Raises UserError if --checkpoint can have no meaning."""
+  if which not in ('latest', 'best') and whole_number.parse(which) is None:
+    raise UserError(f'--checkpoint={which} is unknown: give latest, best, or '
+                    'a step.')
+
+
+def _step(which: str, workdir: pathlib.Path) -> int | None:
   """Returns the step that --checkpoint means; None for the latest."""
   from resnet.run import checkpoint, run_folder, summaries
 
   if which == 'latest':
     return None
-  if which.isdigit():
-    return int(which)
   if which != 'best':
-    raise UserError(f'--checkpoint={which} is unknown: give latest, best, or '
-                    'a step.')
+    return whole_number.parse(which)
   there = checkpoint.steps_in(workdir / run_folder.CHECKPOINTS)
   records = [r for r in summaries.read(workdir / 'metrics.jsonl')
              if r['split'] == 'eval' and r['step'] in there]

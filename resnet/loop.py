@@ -19,7 +19,7 @@ from resnet import session
 from resnet.distribution import heartbeats
 from resnet.distribution.group import Group
 from resnet.execution.options import Options
-from resnet.run import report, run_folder, stopwatch, summaries
+from resnet.run import report, run_folder, software, stopwatch, summaries
 
 
 def train_and_evaluate(
@@ -44,25 +44,24 @@ def train_and_evaluate(
   """
   watch = stopwatch.Stopwatch()
   group = Group.of(strategy)
-  group.check_same(run_folder.identity(config), 'start all workers with the '
+  group.check_same(software.identity(config), 'start all workers with the '
                    'same command, code and packages')
   folder = run_folder.open_for_training(workdir, config, group.is_chief)
   summary = folder.finished if group.is_chief else None
   if group.of_chief(bool(summary)):
     if summary:
+      data = session.check_finished(config, folder.path, options.reading)
+      if data:
+        folder.record_data(data)
       print(report.finished_text(summary, folder.path))
     return DONE
   run_folder.check_shared(folder, group)
-  try:
-    with heartbeats.Heartbeats(folder.path, group.rank, group.count,
-                               options.stall_secs) as beat:
-      return _train(session.start(
-          config, group, folder, options, beat, watch, stop_requested))
-  except OSError as error:
-    raise UserError(
-        f'--workdir={workdir} can no longer be written ({error.strerror}): '
-        'free some space or fix the permissions, then rerun the same command.'
-    ) from error
+  with heartbeats.Heartbeats(folder.path, group.rank, group.count,
+                             options.stall_secs) as beat:
+    run = session.start(
+        config, group, folder, options, beat, watch, stop_requested)
+    with run.checkpoints:
+      return _train(run)
 
 
 def _train(run):
@@ -83,10 +82,14 @@ def _train(run):
 def _log(run):
   """Writes the means since the last log point, if one is due."""
   step = run.step
-  if not (run.logs.due(step) or run.is_last) or run.written.has('train', step):
+  # If the line of the step that a run is resumed at is lost, so are its sums.
+  if (not (run.logs.due(step) or run.is_last) or run.written.has('train', step)
+      or step == run.first_step):
     return
-  values = run.train.means()
-  images = (step - run.written.last_step('train')) * run.config.global_batch
+  values, first = run.train.means(), run.written.last_step('train')
+  if not values['images']:
+    raise run.train.all_bad(first, step)
+  images = (step - first) * run.config.global_batch
   skipped = images - values.pop('images')
   if run.options.reading.skip_bad_images:
     values['skipped_images'] = skipped
@@ -138,8 +141,7 @@ def _save(run):
   timed = 0 < secs <= time.monotonic() - run.saved_at
   due = (run.saves.due(run.step) or timed or run.new_best or run.is_last
          or run.stop)
-  if (not run.group.is_chief or not due or run.step == run.first_step
-      or run.step in run.checkpoints.steps()):
+  if not run.group.is_chief or not due or run.step == run.first_step:
     return
   run.beat.note('checkpoint', run.step)
   with run.watch.activity('checkpoints'):
@@ -166,9 +168,10 @@ def _advance(run):
     run.watch.add('input_wait', call.input_secs)
   run.step, run.stop = call.step, call.stop
   run.state.step.assign(run.step)
-  run.bar.show(run.step, epoch=run.epoch(run.step), loss=call.loss,
-               accuracy=call.accuracy,
-               images_per_second=call.images / call.seconds)
+  if call.images:  # Not all of them were skipped as bad.
+    run.bar.show(run.step, epoch=run.epoch(run.step), loss=call.loss,
+                 accuracy=call.accuracy,
+                 images_per_second=call.images / call.seconds)
 
 
 def _finish(run):

@@ -9,7 +9,9 @@ import math
 from typing import NamedTuple
 
 from configs import schema
+from configs.process.errors import UserError
 
+_FINEST = 10**9  # Parts of an epoch that are told apart.
 _CALL_SECS = 1.0  # A stop signal and the progress line wait for one call.
 
 
@@ -27,6 +29,32 @@ class Every(NamedTuple):
       return math.inf
     # ceil(k * period) > step is k * period > step.
     return math.ceil((step // self.period + 1) * self.period)
+
+
+def check(config: schema.Config, train_size: int) -> None:
+  """Checks what only the size of the data set can tell.
+
+  Args:
+    config: checked by itself.
+    train_size: examples of the training split.
+
+  Raises:
+    UserError: the warm-up is longer than the run, or the run has more positions
+      than random numbers can be keyed by.
+  """
+  total, warmup = total_steps(config, train_size), warmup_steps(
+      config, train_size)
+  if warmup > total:
+    most = math.floor(10**6 * epoch(total, config, train_size)) / 10**6
+    raise UserError(
+        f'config.schedule.warmup_epochs={config.schedule.warmup_epochs:g} is '
+        f'{warmup} steps, longer than the run of {total}: give at most '
+        f'{most}, or 0.')
+  if total * config.global_batch > schema.MOST_POSITIONS:
+    raise UserError(
+        f'config.train_epochs={config.train_epochs:g} takes more than '
+        f'{schema.MOST_POSITIONS} images: give at most '
+        f'{schema.MOST_POSITIONS // train_size - 1}.')
 
 
 def total_steps(config: schema.Config, train_size: int) -> int:
@@ -90,5 +118,7 @@ def steps_of_next_call(steps: int, seconds: float, most: int = 100) -> int:
 
 def _steps(epochs, config, train_size):
   # 0.1 means 1/10; the float is slightly larger, and ceil would add a step.
-  epochs = fractions.Fraction(epochs).limit_denominator(10**9)
-  return epochs * train_size / config.global_batch
+  exact = fractions.Fraction(epochs).limit_denominator(_FINEST)
+  if epochs and not exact:  # 0 would mean never.
+    exact = fractions.Fraction(1, _FINEST)
+  return exact * train_size / config.global_batch

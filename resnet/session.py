@@ -4,17 +4,32 @@
 """
 from collections.abc import Callable
 import dataclasses
+import json
 import os
+import pathlib
 import time
+from typing import Any
 
 from configs import schema
-from pipelines import sources
+from configs.process import command_line
+from configs.process.errors import TryAgain, UserError
+from pipelines import identity, sources
+from pipelines.options import Reading
 from resnet import evaluator, network, plan, trainer
 from resnet import state as state_lib
-from resnet.distribution.group import Group
+from resnet.distribution.group import Disagreement, Group
 from resnet.distribution.heartbeats import Heartbeats
 from resnet.execution.options import Options
-from resnet.run import checkpoint, progress, report, summaries
+from resnet.run import (
+  checkpoint,
+  data_record,
+  description,
+  progress,
+  report,
+  software,
+  summaries,
+  surroundings,
+)
 from resnet.run.run_folder import RunFolder
 from resnet.run.stopwatch import Stopwatch
 
@@ -84,14 +99,16 @@ def start(config: schema.Config, group: Group, folder: RunFolder,
     UserError: the user can fix it.
   """
   with watch.activity('start_up'):
-    train_source, eval_source = (
-        sources.load(config.data.name, split, options.reading,
-                     config.data.image_size)
-        for split in (config.data.train_split, config.data.eval_split))
+    train_source, eval_source, data = _load_data(
+        config, group, folder, options.reading)
+    plan.check(config, train_source.size)
+    schema.check_images(config, *train_source.image_shape[:2])
     model, state = network.build(config, group.strategy, train_source)
+    total_steps = plan.total_steps(config, train_source.size)
     checkpoints = checkpoint.Checkpoints(
-        folder.checkpoints, state.paths, options.keep_last)
-    step = _restore(checkpoints, group, state)
+        folder.checkpoints, state.paths,
+        {'config': schema.to_dict(config), 'data': data}, options.keep_last)
+    step = _restore(checkpoints, group, state, total_steps)
     train = trainer.Train(
         config, group.strategy, model, state, train_source, jit=options.jit,
         first_step=step, digest_positions=options.log_positions)
@@ -101,17 +118,42 @@ def start(config: schema.Config, group: Group, folder: RunFolder,
     run = Session(
         config=config, options=options, group=group, folder=folder, beat=beat,
         watch=watch, stop_requested=stop_requested,
-        train_size=train_source.size,
-        total_steps=plan.total_steps(config, train_source.size),
+        train_size=train_source.size, total_steps=total_steps,
         logs=logs, evals=evals, saves=saves, train=train, evaluate=evaluate,
         state=state, checkpoints=checkpoints,
         written=summaries.Summaries(folder.path, step, chief=group.is_chief),
         bar=progress.Progress(
-            plan.total_steps(config, train_source.size), step,
+            total_steps, step,
             None if group.is_chief else open(os.devnull, 'w')),
         first_step=step, step=step, lap_step=step, saved_at=time.monotonic())
-    _describe(run)
+    _describe(run, data)
   return run
+
+
+def check_finished(config: schema.Config, workdir: pathlib.Path,
+                   reading: Reading) -> dict[str, Any] | None:
+  """Checks that a finished run has been trained on the data that are there now.
+
+  It has nothing left to do, so that the data may be gone; then it only warns.
+
+  Returns:
+    The record of the data, if the run folder has none; see identity.record.
+
+  Raises:
+    UserError: the data differ.
+  """
+  try:
+    data = identity.record(*(
+        split.identity for split in _open_splits(config, reading)))
+  except (UserError, TryAgain) as error:
+    command_line.warn('the data of this run are not compared with those that '
+                      f'are there now: {error}')
+    return None
+  lack = data_record.check(workdir, data)
+  if lack:
+    command_line.warn(f'{lack}: it is not known whether the data are still '
+                      'those that this run was trained on.')
+  return data if lack else None
 
 
 def check_weights(group: Group, state: state_lib.State) -> None:
@@ -129,21 +171,81 @@ def check_weights(group: Group, state: state_lib.State) -> None:
         'continue from the last checkpoint')
 
 
-def _restore(checkpoints, group, state):
+def _open_splits(config, reading):
+  """Returns the training and the evaluation split; decodes nothing."""
+  data = config.data
+  return [sources.open_split(data.name, split, reading, data.image_size)
+          for split in (data.train_split, data.eval_split)]
+
+
+def _load_data(config, group, folder, reading):
+  """Returns (training split, evaluation split, their record).
+
+  Raises:
+    UserError: they are not the ones that the run began with.
+    Disagreement: the workers have different ones.
+  """
+  splits = _open_splits(config, reading)
+  data = identity.record(*(split.identity for split in splits))
+  group.check_same(
+      {'data sets': [json.dumps(data).encode()]}, 'prepare the same data on '
+      'all workers, or give a --data_dir that they share')
+  begun = bool(checkpoint.steps_in(folder.checkpoints))
+  if begun or (folder.path / data_record.FILE).exists():
+    lack = data_record.check(folder.path, data)
+    if lack and group.is_chief:
+      command_line.warn(f'{lack}: it is written anew' + (
+          ', if the checkpoints were trained on the same data.' if begun
+          else '.'))
+  return *(sources.decoded(split, reading) for split in splits), data
+
+
+def _restore(checkpoints, group, state, last_step):
   """Restores the newest checkpoint that the chief can read, on all workers.
 
   Returns:
     Its step; 0 if there is none.
   """
-  step = 0
-  if group.is_chief:
-    checkpoints.sweep()
-    step = checkpoints.restore() or 0
-  step = group.of_chief(step)
-  if step and not group.is_chief:
-    checkpoints.restore(step, set_aside=False)
+  def restore_newest():
+    if group.is_chief:
+      checkpoints.sweep()
+      return checkpoints.restore(last_step=last_step) or 0
+    return 0
+
+  def restore_same():
+    if step and not group.is_chief:
+      checkpoints.restore(step, last_step=last_step)
+
+  step = group.of_chief(_on_all(group, restore_newest))
+  _on_all(group, restore_same)
   check_weights(group, state)
   return step
+
+
+def _on_all(group, action):
+  """Returns action(), once it has succeeded on all workers.
+
+  Raises:
+    UserError, TryAgain: it failed here; or elsewhere, and then names the
+      workers whose messages say why. All workers raise.
+  """
+  result, failure = None, None
+  try:
+    result = action()
+  except (UserError, TryAgain) as error:
+    failure = error
+  codes = group.exchange([
+      0 if failure is None else 2 if isinstance(failure, UserError) else 1])
+  if not codes.any():
+    return result
+  if failure is None:
+    ranks = ', '.join(str(rank) for rank, code in enumerate(codes) if code[0])
+    failure = (Disagreement if codes.max() > 1 else TryAgain)(
+        f'The checkpoint could not be restored on worker {ranks}, whose own '
+        'message says why.')
+  elif isinstance(failure, UserError) and not group.is_alone:
+    failure = Disagreement(str(failure))  # All of them know.
+  raise failure
 
 
 def _events(config, options, train_size):
@@ -155,15 +257,23 @@ def _events(config, options, train_size):
           plan.every_steps(options.save_every_steps))
 
 
-def _describe(run):
+def _describe(run, data):
   """Says what the run is: in its folder, in TensorBoard and on the screen."""
-  replicas, before = report.replicas(run.group), run.folder.replicas
+  replicas, before = report.replicas(run.group), run.folder.description
+  settings = surroundings.of(run.options, software.code_digest())
   if run.group.is_chief:
-    run.folder.describe(run.config, replicas)
+    run.folder.describe(run.config, data,
+                        {'replicas': replicas, 'settings': settings})
     if not run.step:
       run.written.write_text('config', report.config_text(run.config))
       run.written.write_settings(schema.plain_fields(run.config))
   run.bar.say(report.start_text(
       run.config, replicas, run.step, run.total_steps, run.folder.path))
-  if run.step and replicas != before:
-    run.bar.say(report.moved_text(before, replicas))
+  if not run.step:
+    return
+  if replicas != before.get('replicas'):
+    run.bar.say(report.moved_text(before.get('replicas'), replicas))
+  changes = 'settings' in before and surroundings.differences(
+      description.settings(before), {**software.versions(), **settings})
+  if changes:
+    run.bar.say(report.settings_text(changes))

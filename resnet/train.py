@@ -9,8 +9,15 @@ import time
 
 from absl import flags
 
-from configs.process import command_line, tensorflow_process
+from configs.process import (
+  command_line,
+  output,
+  progress,
+  tensorflow_process,
+)
 from launch.cluster import contract
+from pipelines import reading_flags
+from resnet.distribution import stop_signals
 from resnet.execution import execution_flags, training_flags
 
 parse = training_flags.parse
@@ -18,28 +25,38 @@ parse = training_flags.parse
 
 def main(parsed) -> int:
   """Runs the trainer; returns its exit code."""
-  with tensorflow_process.starting():
-    from resnet import loop
-    from resnet.distribution import stop_signals, workers
-    from resnet.run import report, run_folder
-
   config, recipe, others = parsed
   command_line.refuse(others)
+  stop_signals.end_at_once()
+  output.may_be_lost()  # What counts is in the run folder.
+  with tensorflow_process.starting():
+    from resnet import loop, session
+    from resnet.distribution import workers
+    from resnet.run import report, run_folder
+
   workdir = training_flags.workdir(recipe)
+  progress.watch(workdir)
   if flags.FLAGS.strategy == contract.MULTI_WORKER:
     # A worker that is restarted after the others are done must not wait for
     # them.
     summary = run_folder.finished(workdir, config)
     if summary:
+      session.check_finished(config, workdir, reading_flags.get())
       print(report.finished_text(summary, workdir))
       return command_line.DONE
   end = time.monotonic() + 60 * (flags.FLAGS.max_mins or math.inf)
 
-  def stop_requested(_):
+  first_step = None
+
+  def stop_requested(step):
+    nonlocal first_step
+    if first_step is None:
+      first_step = step
+    elif step > first_step and not stop_signals.are_noted():
+      stop_signals.install()
     return stop_signals.requested() or time.monotonic() > end
 
   def train(strategy):
-    stop_signals.install()  # Not earlier: joining the others ignores signals.
     return loop.train_and_evaluate(
         config, strategy, workdir, training_flags.options(),
         stop_requested=stop_requested)

@@ -24,7 +24,7 @@ class Call(NamedTuple):
   step: int  # Updates done since the start of the run.
   stop: bool  # Whether some process was asked to stop.
   images: int  # Trained on; images skipped as bad do not count.
-  loss: float  # Mean over these images, nats.
+  loss: float  # Mean over these images, nats; 0 if there is none.
   accuracy: float
   seconds: float
   input_secs: float  # The part of `seconds` spent waiting for the input.
@@ -89,14 +89,31 @@ class Train:
     self._step_secs = seconds / done
     self.steps_per_call = plan.steps_of_next_call(
         done, secs_sum / self._strategy.num_replicas_in_sync)
-    return Call(int(new_step), bool(stop_sum), int(count), loss_sum / count,
-                correct / count, seconds, float(input_secs))
+    images = max(int(count), 1)  # All of them may have been skipped as bad.
+    return Call(int(new_step), bool(stop_sum), int(count), loss_sum / images,
+                correct / images, seconds, float(input_secs))
 
   def means(self) -> dict[str, float]:
-    """Returns {'loss', 'accuracy', 'images'} since the last reset_means."""
+    """Returns {'loss', 'accuracy', 'images'} since the last reset_means.
+
+    Without any image, loss and accuracy are 0; see all_bad.
+    """
     loss_sum, correct, count = self._state.sums.numpy()
-    return {'loss': float(loss_sum / count),
-            'accuracy': float(correct / count), 'images': int(count)}
+    images = max(int(count), 1)
+    return {'loss': float(loss_sum / images),
+            'accuracy': float(correct / images), 'images': int(count)}
+
+  def all_bad(self, step: int, last: int) -> UserError:
+    """Returns the error for steps whose images were all skipped as bad.
+
+    Args:
+      step: updates done before the first of these steps.
+      last: updates done after the last one.
+    """
+    reason = self._source.explain(self._examples(step, last))
+    return UserError(
+        f'All images of the steps {step + 1} to {last} were skipped as bad: '
+        f'{reason or "they can be read now, so rerun the same command."}')
 
   def digest(self) -> int:
     """Returns a digest of the positions drawn since the last reset_means."""

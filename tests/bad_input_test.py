@@ -10,7 +10,8 @@ import pytest
 from tests import processes, tiny_dataset
 
 _SHORT = ('--config.model.width=4', '--config.train_epochs=0',
-          '--config.train_steps=2', '--save_every_steps=1')
+          '--config.train_steps=2', '--config.schedule.warmup_epochs=0',
+          '--save_every_steps=1')
 
 
 def _refused(module, *argv):
@@ -169,7 +170,7 @@ _PHOTOS = (
     '--config=imagenet_resnet50', '--config.data.name=photos',
     '--config.data.eval_split=test', '--config.data.image_size=32',
     '--config.model.depth=18', '--config.model.version=v1', *_SHORT,
-    '--config.global_batch=24', '--config.schedule.warmup_epochs=0')
+    '--config.global_batch=24')
 
 
 def test_a_picture_that_cannot_be_decoded_is_named_or_skipped(tmp_path):

@@ -53,7 +53,8 @@ def test_the_screen_shows_our_lines_alone(tmp_path):
   """A process of its own, for TensorFlow's notices come with its import."""
   done = subprocess.run(
       [sys.executable, '-m', 'resnet.train', '--config.train_epochs=0',
-       '--config.train_steps=2', f'--workdir={tmp_path}/run'],
+       '--config.train_steps=2',
+       '--config.schedule.warmup_epochs=0', f'--workdir={tmp_path}/run'],
       cwd=pathlib.Path(__file__).parent.parent, check=True,
       capture_output=True, text=True)
   first, *others = done.stderr.splitlines()

@@ -10,10 +10,15 @@ def make(name: str) -> pathlib.Path | None:
     Its path; None if there is no writable home. What was to be kept there must
     then be made again each time.
   """
-  caches = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+  caches = os.environ.get('XDG_CACHE_HOME', '')
+  if not os.path.isabs(caches):  # To be ignored, says the specification.
+    caches = os.path.expanduser('~/.cache')
   folder = pathlib.Path(caches, 'resnet-trainer', name)
   try:
+    if not folder.is_absolute():  # Without a home, ~ stays what it is.
+      return None
+    os.fspath(folder).encode()  # TensorFlow takes no other names.
     folder.mkdir(parents=True, exist_ok=True)
-  except OSError:
+  except (OSError, UnicodeEncodeError):
     return None
   return folder

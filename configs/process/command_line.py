@@ -3,14 +3,20 @@
 Exit codes: 0 done; 2 a user error, which a restart would not cure; 143 saved,
 rerun the same command to continue; anything else is a failure.
 """
+import atexit
 from collections.abc import Callable, Sequence
+import errno
+import io
+import os
+import signal
 import sys
-from typing import TypeVar
+import threading
+from typing import NoReturn, TypeVar
 
 from absl import app, flags, logging
 
-from configs.process import help_flags
-from configs.process.errors import TryAgain, UserError
+from configs.process import help_flags, output, progress
+from configs.process.errors import printable, TryAgain, UserError
 
 DONE = 0
 PERMANENT = 2
@@ -18,19 +24,40 @@ PERMANENT = 2
 # BSD's sysexits.h.
 ALL_PERMANENT = (PERMANENT, 64, 78)
 START_AGAIN = 143
+FAILURE = 1
 INTERRUPTED = 130  # What shells report after Ctrl-C.
+BROKEN_PIPE = 141  # What they report of a program whose reader has left.
+
+_LONGEST_EXIT_SECS = 60.0  # For a checkpoint that is still being written.
+
+# The largest value of a number flag that has no upper bound of its own: what
+# fits into 32 bits, and some thirty years of seconds.
+_MOST = {flags.IntegerParser: 2**31 - 1, flags.FloatParser: 10**9}
 
 _Parsed = TypeVar('_Parsed')
 
 
 def run(main: Callable[[_Parsed], int],
-        parse: Callable[[list[str]], _Parsed]) -> None:
-  """Runs a program and exits the process.
+        parse: Callable[[list[str]], _Parsed]) -> NoReturn:
+  """Runs a program and ends the process; see `outcome` and `leave`.
 
   Args:
     main: takes what `parse` returned and returns an exit code. The docstring of
       its module is what --help prints.
     parse: defines and reads the flags of a command line.
+  """
+  output.guard()
+  _use_utf8()
+  leave(outcome(main, parse))
+
+
+def outcome(main: Callable[[_Parsed], int],
+            parse: Callable[[list[str]], _Parsed]) -> int:
+  """Runs a program and prints the error that ends it; returns the exit code.
+
+  Args:
+    main: see `run`.
+    parse: see `run`.
   """
   parsed = []
   help_flags.define(sys.modules[main.__module__].__doc__ or '')
@@ -46,14 +73,65 @@ def run(main: Callable[[_Parsed], int],
 
   try:
     app.run(main_with_quiet_log, flags_parser=parse_flags)
+  except SystemExit as end:
+    if isinstance(end.code, str):
+      print(end.code, file=sys.stderr)
+      return FAILURE
+    return end.code or DONE
   except UserError as error:
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(PERMANENT)
+    print(f'error: {printable(str(error))}', file=sys.stderr)
+    return PERMANENT
   except TryAgain as error:
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(START_AGAIN)
+    print(f'error: {printable(str(error))}', file=sys.stderr)
+    return START_AGAIN
   except KeyboardInterrupt:  # Before there was anything to save.
-    sys.exit(INTERRUPTED)
+    return INTERRUPTED
+  except BaseException as error:
+    sys.excepthook(type(error), error, error.__traceback__)
+    return FAILURE
+  return DONE
+
+
+def leave(code: int) -> NoReturn:
+  """Ends this process at once, with all that it has printed written.
+
+  The end of the interpreter would wait for threads of TensorFlow, for up to a
+  minute, and to other workers it would look like a crash.
+
+  Args:
+    code: the exit code. In place of DONE it is FAILURE, with a sentence, if
+      what the program printed could not be written; or BROKEN_PIPE, without
+      one, if nobody was left to read it. For START_AGAIN see `exit_code`.
+  """
+  code = exit_code(code)
+  if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ends it without a traceback.
+  late = threading.Timer(_LONGEST_EXIT_SECS, os._exit, [code])
+  late.daemon = True
+  late.start()
+  atexit._run_exitfuncs()  # Temporary files, for example.
+  error = output.lost()
+  if error and code == DONE:
+    code = BROKEN_PIPE if error.errno == errno.EPIPE else FAILURE
+    if code == FAILURE:
+      print(f'error: stdout could not be written ({error.strerror}): what the '
+            'program printed is lost.', file=sys.stderr)
+  output.flush()
+  os._exit(code)
+
+
+def exit_code(code: int) -> int:
+  """Returns the code with which a process ends that wants to end with `code`.
+
+  FAILURE in place of START_AGAIN if only exit codes count and nothing new was
+  saved (see progress); says so.
+  """
+  if code != START_AGAIN or not progress.is_missing():
+    return code
+  warn('No checkpoint was saved since this process started: the exit code is '
+       f'{FAILURE} instead of {START_AGAIN}, so that the restart counts as a '
+       'failure.')
+  return FAILURE
 
 
 def parse_flags(argv: Sequence[str],
@@ -64,9 +142,47 @@ def parse_flags(argv: Sequence[str],
     UserError: a flag is unknown, or its value is not allowed.
   """
   try:
-    return flag_values(argv)[1:]
+    return read_flags(argv, flag_values)[1:]
   except flags.Error as error:
     raise UserError(sentence(error, flag_values)) from error
+
+
+def read_flags(argv: Sequence[str], flag_values: flags.FlagValues,
+               known_only: bool = False) -> list[str]:
+  """Reads the flags that are defined, and bounds every number.
+
+  All programs read their flags here. A number flag of theirs never has a value
+  that is not a number, infinite, or larger than its type or use allows.
+
+  Args:
+    argv: the command line, with the program's name first.
+    flag_values: the flags that are defined.
+    known_only: whether to leave flags that are not defined where they are.
+
+  Returns:
+    argv without the flags.
+
+  Raises:
+    flags.Error: a flag is unknown, or its value is not allowed; see `sentence`.
+  """
+  try:
+    others = flag_values(argv, known_only)
+  except ValueError as error:  # Of absl's own flags, and of --noname=value.
+    raise flags.Error(str(error).rstrip('.')) from error
+  for name in flag_values:
+    flag = flag_values[name]
+    most = _most(flag)
+    # Fields of the config have limits in their schema. nan is never `<=`.
+    if most and flag.value is not None and '.' not in name and not (
+        abs(flag.value) <= most):
+      raise flags.IllegalFlagValueError(f'flag --{name}={flag.value}')
+  return others
+
+
+def _most(flag):
+  """Returns the largest value of a number flag; None for other flags."""
+  bound = getattr(flag.parser, 'upper_bound', None)
+  return _MOST.get(type(flag.parser)) if bound is None else bound
 
 
 def sentence(error: flags.Error,
@@ -98,7 +214,12 @@ def _allowed(flag):
   if flag.boolean:
     return 'true or false'
   words = getattr(flag.parser, 'enum_values', None)
-  return f'one of {", ".join(words)}' if words else flag.parser.syntactic_help
+  if words:
+    return f'one of {", ".join(words)}'
+  allowed = flag.parser.syntactic_help
+  bounded = getattr(flag.parser, 'upper_bound', None) is not None
+  return allowed if bounded or not _most(flag) else (
+      f'{allowed} up to {_most(flag)}')
 
 
 def refuse(others: Sequence[str]) -> None:
@@ -110,4 +231,20 @@ def refuse(others: Sequence[str]) -> None:
 
 def warn(text: str) -> None:
   """Tells the user, in a sentence, what the program works around."""
-  print(f'warning: {text}', file=sys.stderr, flush=True)
+  print(f'warning: {printable(text)}', file=sys.stderr, flush=True)
+
+
+def _use_utf8() -> None:
+  """Makes this process read and write UTF-8, whatever the locale is.
+
+  Python takes the names of files in the locale's encoding, TensorFlow in UTF-8:
+  with another locale they would write to different files. The encoding can only
+  be set when Python starts, so it is started again. Its children inherit it.
+  """
+  if sys.getfilesystemencoding() != 'utf-8':
+    os.environ['PYTHONUTF8'] = '1'
+    os.execv(sys.executable,
+             [sys.executable, '-X', 'utf8', *sys.orig_argv[1:]])
+  # PYTHONIOENCODING may name an encoding that lacks a character.
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    sys.stdout.reconfigure(errors='backslashreplace')

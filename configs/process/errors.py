@@ -1,4 +1,8 @@
 """The exceptions that reach the user as one sentence, and its wording."""
+import unicodedata
+
+# Control characters, surrogates (bytes that are not UTF-8), line separators.
+_UNPRINTABLE = ('Cc', 'Cs', 'Zl', 'Zp')
 
 
 class UserError(Exception):
@@ -18,10 +22,24 @@ class TryAgain(Exception):
   """
 
 
+def printable(text: str, longest: int = 2000) -> str:
+  """Returns a text as one line that any terminal can show.
+
+  Line breaks, other control characters and what is not UTF-8 become '?'. The
+  middle of a longer text is left out: the end of a sentence says what to do.
+  """
+  if len(text) > longest:
+    half = longest // 2
+    text = f'{text[:half]} ... {text[-half:]}'
+  return ''.join(
+      '?' if unicodedata.category(c) in _UNPRINTABLE else c for c in text)
+
+
 def first_line(error: BaseException, longest: int = 200) -> str:
   """Returns the first line of an error's message, or its type if it has none.
 
   The line ends without a period, so that it can stand inside a sentence.
   """
-  text = getattr(error, 'message', '') or str(error) or type(error).__name__
-  return text.strip().splitlines()[0][:longest].rstrip('.')
+  text = getattr(error, 'message', '') or str(error)
+  lines = str(text).strip().splitlines() or [type(error).__name__]
+  return lines[0][:longest].rstrip('.')

@@ -5,12 +5,15 @@ a local folder named 'gs:'. A run folder needs locks, renames and fsync, which
 only local file systems offer (network mounts among them), so remote paths are
 refused everywhere.
 """
+import os
 import pathlib
 import re
+import unicodedata
 
-from configs.process.errors import UserError
+from configs.process.errors import printable, UserError
 
 _SCHEME = re.compile('[A-Za-z][A-Za-z0-9+.-]*:/')
+_LONGEST_NAME, _LONGEST_PATH = 255, 4095  # Bytes, on Linux.
 
 
 def local(text: str, flag: str) -> pathlib.Path:
@@ -21,12 +24,34 @@ def local(text: str, flag: str) -> pathlib.Path:
     flag: its name with dashes, for the sentence: '--workdir'.
 
   Raises:
-    UserError: it is empty, remote, or has characters that the libraries below
-      cannot handle; or there is no home folder for its ~.
+    UserError: see `check`; or there is no home folder for its ~.
+  """
+  check(text, flag)
+  path = pathlib.Path(text)
+  if not text.startswith('~'):  # './~' does not mean the home folder.
+    return path.absolute() if str(path).startswith('~') else path
+  home = path.parts[0]
+  if not os.path.isabs(os.path.expanduser(home)):
+    raise UserError(
+        f'{flag}={text} begins with {home}, but there is no home folder: set '
+        'HOME, or give an absolute path.')
+  return path.expanduser()
+
+
+def check(text: str, flag: str) -> None:
+  """Checks that a text is a path of this or another machine's file system.
+
+  Args:
+    text: the flag's value.
+    flag: its name with dashes, for the sentence: '--workdir'.
+
+  Raises:
+    UserError: it is empty, remote, too long, or has characters that the
+      libraries below cannot handle.
   """
   if not text.strip():
-    raise UserError(f'{flag}={text} is empty: give the path of a folder.')
-  shown = ''.join(c if c.isprintable() else '?' for c in text)
+    raise UserError(f'{flag}={text} is empty: give a path.')
+  shown = printable(text)
   if _SCHEME.match(text):
     raise UserError(
         f'{flag}={shown} is not a folder on this machine: mount the remote '
@@ -36,12 +61,12 @@ def local(text: str, flag: str) -> pathlib.Path:
   except UnicodeEncodeError as error:
     raise UserError(f'{flag}={shown} is not UTF-8: rename it, or give another '
                     'path.') from error
-  if not text.isprintable():
+  if any(unicodedata.category(c) in ('Cc', 'Zl', 'Zp') for c in text):
     raise UserError(f'{flag}={shown} has control characters: give a path '
                     'without them.')
-  try:
-    return pathlib.Path(text).expanduser()
-  except RuntimeError as error:
+  encoded = text.encode()
+  if (len(encoded) > _LONGEST_PATH
+      or max(map(len, encoded.split(b'/'))) > _LONGEST_NAME):
     raise UserError(
-        f'{flag}={shown} begins with ~, but there is no home folder: set HOME, '
-        'or give an absolute path.') from error
+        f'{flag}={shown} is too long: give a path of at most {_LONGEST_PATH} '
+        f'bytes, with names of at most {_LONGEST_NAME}.')

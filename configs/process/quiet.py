@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import contextlib
 import os
 import sys
-import tempfile
+
+from configs.process import output
 
 
 @contextlib.contextmanager
@@ -18,15 +19,21 @@ def tensorflow_import() -> Iterator[None]:
   if verbose or 'tensorflow' in sys.modules:
     yield
     return
-  sys.stderr.flush()
-  stderr = os.dup(2)
-  with tempfile.TemporaryFile() as held:
+  output.flush()
+  try:
+    stderr = os.dup(2)
+  except OSError:  # Closed: there is nothing to hold back.
+    yield
+    return
+  # In memory: there may be no folder for temporary files, or no space in it.
+  with open(os.memfd_create('stderr'), 'w+b') as held:
     os.dup2(held.fileno(), 2)
     try:
       yield
     except BaseException:
       held.seek(0)
-      os.write(stderr, held.read())
+      with contextlib.suppress(OSError):
+        os.write(stderr, held.read())
       raise
     finally:
       os.dup2(stderr, 2)

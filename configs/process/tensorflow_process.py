@@ -12,13 +12,15 @@ a package.
 from collections.abc import Iterator
 import contextlib
 
-from configs.process import host_memory, quiet, xla_cache
+from configs.process import host_memory, numerics, quiet, xla_cache
 
 
 @contextlib.contextmanager
 def starting() -> Iterator[None]:
-  """Sets memory, XLA's cache and logging; import TensorFlow in the block."""
+  """Sets memory, numerics and logging; import TensorFlow in the block."""
   host_memory.keep_freed()  # Before TensorFlow has threads.
   xla_cache.use()
+  numerics.prepare()
   with quiet.tensorflow_import():
     yield
+  numerics.settle()

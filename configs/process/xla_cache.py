@@ -19,3 +19,8 @@ def use() -> None:
   folder = cache_folder.make('xla')
   if folder:
     os.environ['TF_XLA_FLAGS'] = f'{flags} {_FLAG}={folder}'.strip()
+
+
+def others(flags: str) -> str:
+  """Returns the value of TF_XLA_FLAGS without what places the cache."""
+  return ' '.join(flag for flag in flags.split() if not flag.startswith(_FLAG))

@@ -2,9 +2,15 @@
 import collections
 from collections.abc import Sequence
 import errno
+import ipaddress
+import re
 import socket
 
-_MOST_DIGITS = 9  # Of a port; int() refuses thousands of them.
+from configs.process import whole_number
+
+_LAST_PORT = 65535
+_LONGEST_NAME = 253  # RFC 1035, as is the length of labels.
+_LABEL = re.compile('[A-Za-z0-9_-]{1,63}')
 
 
 def split(address: str) -> tuple[str, int]:
@@ -14,11 +20,26 @@ def split(address: str) -> tuple[str, int]:
 
 
 def is_valid(address: object) -> bool:
-  """Returns whether this is 'host:port', with a port from 1 to 65535."""
-  host, colon, port = (
-      address.rpartition(':') if isinstance(address, str) else ('', '', ''))
-  return (bool(host and colon) and port.isascii() and port.isdigit()
-          and len(port) <= _MOST_DIGITS and 0 < int(port) < 65536)
+  """Returns whether this is 'host:port', with a port from 1 to 65535.
+
+  The host is a name, an IPv4 address, or an IPv6 address in brackets.
+  """
+  if not isinstance(address, str):
+    return False
+  host, _, port = address.rpartition(':')
+  return _is_host(host) and bool(whole_number.parse(port, _LAST_PORT))
+
+
+def _is_host(host):
+  if host.startswith('[') and host.endswith(']'):
+    try:
+      ipaddress.IPv6Address(host[1:-1])
+    except ValueError:
+      return False
+    return True
+  # Python's sockets raise UnicodeError, no OSError, for an empty label.
+  return len(host) <= _LONGEST_NAME and all(
+      map(_LABEL.fullmatch, host.removesuffix('.').split('.')))
 
 
 def duplicate(addresses: Sequence[str]) -> str | None:

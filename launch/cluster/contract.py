@@ -2,6 +2,11 @@
 
 # --strategy of a trainer that is one of several processes.
 MULTI_WORKER = 'multi_worker_mirrored'
+# Of one group. Descriptions of clusters are bounded by it before anything is
+# built from them: n[1-999999999] is a slip, not a cluster. As many as a host
+# has ports; the largest clusters have fewer GPUs.
+MOST_WORKERS = 65_536
+MOST_GPUS = 1024  # Of one worker.
 # TensorFlow's own default; used where each worker has its own address.
 WORKER_PORT = 2222
 # The project chooses ports from the first to below the second: Linux uses those

@@ -29,9 +29,9 @@ def kubernetes(environ: Mapping[str, str], _: int = 0) -> Workers:
                     'set it to an address such as resnet-{index}.resnet:2222.')
   remedy = 'set it in the pod template'
   count = read_environ.whole_number(environ, 'RESNET_NUM_WORKERS', remedy)
-  if not count:
-    raise UserError('RESNET_NUM_WORKERS=0 is out of range: set it to 1 or more '
-                    'in the pod template.')
+  read_environ.check_count(
+      count, 'RESNET_NUM_WORKERS', environ['RESNET_NUM_WORKERS'],
+      'set it to 1 or more in the pod template')
   rank = read_environ.whole_number(
       environ, 'JOB_COMPLETION_INDEX',
       'create the pods with a Job that has completionMode: Indexed', count)
@@ -44,7 +44,7 @@ def sagemaker(environ: Mapping[str, str], port: int = 0) -> Workers:
   text = environ[SAGEMAKER_SIGN]
   try:
     hosts = json.loads(text)
-  except ValueError:
+  except (ValueError, RecursionError):
     hosts = None
   if not (isinstance(hosts, list) and hosts
           and all(isinstance(host, str) and host for host in hosts)):
@@ -69,4 +69,6 @@ def skypilot(environ: Mapping[str, str], port: int = 0) -> Workers:
 
 
 def _at_port(hosts: Sequence[str], port: int) -> tuple[str, ...]:
-  return tuple(f'{host}:{port or contract.WORKER_PORT}' for host in hosts)
+  port = port or contract.WORKER_PORT
+  return tuple(f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
+               for host in hosts)  # IPv6 addresses contain colons.

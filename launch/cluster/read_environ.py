@@ -1,7 +1,9 @@
 """Reads environment variables that describe where a process runs."""
 from collections.abc import Mapping
 
+from configs.process import whole_number as whole_number_lib
 from configs.process.errors import UserError
+from launch.cluster import contract
 
 
 def text(environ: Mapping[str, str], name: str, remedy: str) -> str:
@@ -35,9 +37,29 @@ def whole_number(environ: Mapping[str, str], name: str, remedy: str,
     UserError: the value is not such a number.
   """
   value = text(environ, name, remedy)
-  if not (value.isascii() and value.isdigit()):
-    raise UserError(f'{name}={value} is not a whole number: {remedy}.')
-  if end is not None and int(value) >= end:
+  number = whole_number_lib.parse(value)
+  if number is None:
+    raise UserError(
+        f'{name}={value} is not a whole number of at most '
+        f'{whole_number_lib.MOST}: {remedy}.')
+  if end is not None and number >= end:
     raise UserError(f'{name}={value} is not less than {end}, the number of '
                     f'workers: {remedy}.')
-  return int(value)
+  return number
+
+
+def check_count(count: int, name: str, value: str, remedy: str) -> None:
+  """Raises UserError unless a variable describes a possible number of workers.
+
+  Call it before anything is built for each worker.
+
+  Args:
+    count: how many workers it describes, or hosts or ports of workers.
+    name: the variable's.
+    value: the variable's.
+    remedy: what to do, the end of the sentence.
+  """
+  if not 0 < count <= contract.MOST_WORKERS:
+    raise UserError(
+        f'{name}={value} describes {count}, but a group has 1 to '
+        f'{contract.MOST_WORKERS} workers: {remedy}.')

@@ -8,8 +8,10 @@ them, which is not alphabetical (n9 comes before n10).
 """
 from collections.abc import Mapping, Sequence
 import itertools
+import math
 import re
 
+from configs.process import whole_number
 from configs.process.errors import UserError
 from launch.cluster import contract, read_environ
 
@@ -21,7 +23,9 @@ _LAUNCH = 'launch with srun --distribution=block'
 _PORTS_PER_JOB = 16
 _PORTS = 9984
 _END_PORT = 65536
-_RANGE = re.compile(r'(\d+)(?:-(\d+))?')
+_MOST_DIGITS = 18  # Of a number in a name; zeros in front of it count.
+_RANGE = re.compile(r'([0-9]+)(?:-([0-9]+))?')
+_COUNT = re.compile(r'([0-9]+)(?:\(x([0-9]+)\))?')
 
 
 def tasks(environ: Mapping[str, str],
@@ -83,7 +87,7 @@ def _ports(environ, count: int, port: int) -> Sequence[int]:
   """Returns the ports of a node's tasks, the same on all nodes."""
   reserved = environ.get(_RESERVED)
   if reserved and not port:
-    ports = [int(one) for one in _numbers(reserved, _RESERVED)]
+    ports = [int(one) for one in _Numbers(reserved, _RESERVED).all()]
     if len(ports) < count:
       raise UserError(
           f'{_RESERVED}={reserved} has {len(ports)} ports, but a node runs '
@@ -101,47 +105,75 @@ def _ports(environ, count: int, port: int) -> Sequence[int]:
 
 def _counts(text: str) -> list[int]:
   """Returns the tasks of each node: [2, 2, 1] for '2(x2),1'."""
-  counts = []
+  parts = []
   for part in text.split(','):
-    matched = re.fullmatch(r'(\d+)(?:\(x(\d+)\))?', part)
-    if not matched:
+    matched = _COUNT.fullmatch(part)
+    tasks, nodes = map(_number, matched.groups('1')) if matched else (None,) * 2
+    if not tasks or not nodes:
       raise UserError(
           f'{_TASKS}={text} cannot be parsed at {part!r}: {_LAUNCH}.')
-    counts += [int(matched[1])] * int(matched[2] or 1)
-  return counts
+    parts.append((tasks, nodes))
+  read_environ.check_count(
+      sum(tasks * nodes for tasks, nodes in parts), _TASKS, text, _LAUNCH)
+  return [tasks for tasks, nodes in parts for _ in range(nodes)]
 
 
 def _hosts(text: str) -> list[str]:
   """Returns the names in a host list, 'n[01-02,7],r[1-2]n[1-3]', in order."""
-  hosts = []
+  names = []
   # Commas inside brackets do not separate names.
-  for name in re.split(r',(?![^\[\]]*\])', text):
+  marked = re.sub(r'\[[^\[\]]*\]', lambda m: m[0].replace(',', '\0'), text)
+  for name in marked.split(','):
+    name = name.replace('\0', ',')
     parts = re.fullmatch(r'((?:[^\[\],]|\[[^\[\]]+\])+)', name)
     if not parts:
       raise _unreadable(text, name)
     pieces = re.findall(r'\[([^\[\]]+)\]|([^\[\]]+)', name)
-    hosts += map(''.join, itertools.product(*(
-        _numbers(numbers, SIGN) if numbers else [plain]
-        for numbers, plain in pieces)))
-  return hosts
+    names.append([_Numbers(numbers, SIGN) if numbers else plain
+                  for numbers, plain in pieces])
+  read_environ.check_count(
+      sum(math.prod(piece.count for piece in pieces
+                    if isinstance(piece, _Numbers)) for pieces in names),
+      SIGN, text, _LAUNCH)
+  return [''.join(parts) for pieces in names for parts in itertools.product(*(
+      piece.all() if isinstance(piece, _Numbers) else [piece]
+      for piece in pieces))]
 
 
-def _numbers(text: str, variable: str) -> list[str]:
-  """Returns the numbers in a list of ranges: ['01', '02', '7'] for '01-02,7'.
+class _Numbers:
+  """The numbers in a list of ranges: 01, 02 and 7 for '01-02,7'.
 
-  Args:
-    text: the list.
-    variable: the one that holds it, for the error.
+  Attributes:
+    count: how many they are; at most MOST_WORKERS.
   """
-  numbers = []
-  for part in text.split(','):
-    matched = _RANGE.fullmatch(part)
-    if not matched:
-      raise _unreadable(text, part, variable)
-    first, last = matched[1], matched[2] or matched[1]
-    numbers += [str(number).zfill(len(first))
-                for number in range(int(first), int(last) + 1)]
-  return numbers
+
+  def __init__(self, text: str, variable: str):
+    """Reads the ranges.
+
+    Args:
+      text: the list.
+      variable: the one that holds it, for the error.
+    """
+    self._ranges = []
+    for part in text.split(','):
+      matched = _RANGE.fullmatch(part)
+      first, last = (map(_number, (matched[1], matched[2] or matched[1]))
+                     if matched else (None, None))
+      if not matched or first is None or last is None or last < first:
+        raise _unreadable(text, part, variable)
+      self._ranges.append((first, last, len(matched[1])))
+    self.count = sum(last - first + 1 for first, last, _ in self._ranges)
+    read_environ.check_count(self.count, variable, text, _LAUNCH)
+
+  def all(self) -> list[str]:
+    """Returns all of them, padded with zeros as in the text."""
+    return [str(number).zfill(width) for first, last, width in self._ranges
+            for number in range(first, last + 1)]
+
+
+def _number(digits: str) -> int | None:
+  """Returns a number of a host list; None if it has too many digits."""
+  return whole_number.parse(digits) if len(digits) <= _MOST_DIGITS else None
 
 
 def _unreadable(text, part, variable=SIGN):

@@ -29,6 +29,8 @@ def read(text: str) -> tuple[tuple[str, ...], int]:
   """
   try:
     values = json.loads(text)
+  except RecursionError as error:
+    raise _refused('is nested too deeply') from error
   except ValueError as error:
     raise _refused(f'is not JSON ({error})') from error
   jobs, task = _object(values, 'cluster'), _object(values, 'task')

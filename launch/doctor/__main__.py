@@ -209,7 +209,7 @@ def _say(text):
 def _known(values: flags.FlagValues, argv: list[str]) -> list[str]:
   """Reads the flags that `values` defines; returns argv without them."""
   try:
-    return values(argv, known_only=True)
+    return command_line.read_flags(argv, values, known_only=True)
   except flags.Error as error:
     raise UserError(command_line.sentence(error, values)) from error
 

@@ -11,6 +11,7 @@
 
 job=$SLURM_JOB_ID
 run=/runs/logs/r50-$job
+checkpoints=/runs/r50/checkpoints
 tasks=2
 max_restarts=3
 short_secs=60
@@ -48,6 +49,7 @@ command=(
 # text, and replaces the line "# --prologue" by the user's commands.
 : "${job:?}"             # The job's number, for squeue and scontrol.
 : "${run:?}"             # The paths of the job's own files begin with it.
+: "${checkpoints:?}"     # The folder in which the run saves.
 : "${tasks:?}"           # How many workers there are.
 : "${max_restarts:?}"    # Failures after which the job is still restarted.
 : "${short_secs:?}"      # A start that ends sooner counts as short.
@@ -72,6 +74,11 @@ a_node_is_silent() {
   sinfo --noheader --nodes="$SLURM_JOB_NODELIST" --format=%t |
       grep --quiet '[*]\|down'
 }
+
+# Prints the names of the complete checkpoints. A subshell: it changes folders.
+saved() (
+  CDPATH='' cd -- "$checkpoints" 2> /dev/null && compgen -G 'ckpt-*.index' | sort
+)
 
 say "start ${SLURM_RESTART_COUNT:-0} on $SLURM_JOB_NODELIST"
 # The submitting shell's TF_CONFIG would take precedence over Slurm's variables.
@@ -104,6 +111,7 @@ trap '' TERM CONT USR1  # Slurm sends its signals to the workers as well.
 # shellcheck disable=SC2016  # Expanded by the workers' shells.
 worker='trap : TERM CONT USR1; codes=$1; shift; "$@"; code=$?
 echo $code > "$codes/$SLURM_PROCID"; exit $code'
+saved_before=$(saved)
 began=$SECONDS
 srun "${srun_options[@]}" bash -c "$worker" worker "$codes" "${command[@]}"
 code=$?
@@ -135,6 +143,10 @@ if [ -z "$failure" ] && [ -n "$lost" ]; then
   fi
 elif [ -z "$failure" ] && [ "$code" != "$start_again" ]; then
   failure=$code cause="srun ended with exit code $code"
+elif [ -z "$failure" ] &&
+    [ -z "$(comm -13 <(echo "$saved_before") <(saved))" ]; then
+  failure=1 cause="exit code $start_again without a new checkpoint in \
+$checkpoints"
 fi
 state=$(retry squeue --noheader --jobs="$job" --format=%T)
 if [ "$state" != RUNNING ]; then  # A user's scancel must not be undone.

@@ -32,6 +32,7 @@ import yaml
 
 from configs.process import command_line
 from launch import trainer_command
+from launch.cluster import contract
 from launch.kubernetes import checks, objects, pods
 
 
@@ -44,9 +45,10 @@ def parse(argv: list[str]) -> list[str]:
   flags.DEFINE_enum('kind', objects.KINDS[0], objects.KINDS, 'What restarts '
                     'pods. jobset and tfjob must be installed in the cluster.')
   flags.DEFINE_integer('workers', None, 'Number of pods that train.',
-                       lower_bound=1)
+                       lower_bound=1, upper_bound=contract.MOST_WORKERS)
   flags.DEFINE_integer('gpus_per_worker', 0, 'GPUs of each worker. 0: train on '
-                       'the CPU.', lower_bound=0)
+                       'the CPU.', lower_bound=0,
+                       upper_bound=contract.MOST_GPUS)
   flags.DEFINE_string('cpus', '4', 'CPUs of each worker: 8, 0.5 or 500m.')
   flags.DEFINE_string('memory', '16Gi', 'Memory of each worker: 512Mi or 64Gi.')
   flags.DEFINE_string('workdir_claim', None, 'PersistentVolumeClaim for the '
@@ -64,7 +66,9 @@ def parse(argv: list[str]) -> list[str]:
                        lower_bound=1)
   flags.DEFINE_integer('max_restarts', 3, 'How many failures the job survives '
                        'by restarting. Preemptions and exit code 143 (saved, '
-                       'restart me) do not count as failures.', lower_bound=0)
+                       'restart me) do not count as failures. Trainers that '
+                       'have saved nothing since they started exit with 1 '
+                       'instead of 143.', lower_bound=0)
   flags.DEFINE_integer('grace_secs', 60, 'Seconds that pods have to save when '
                        'they are told to stop.', lower_bound=1)
   flags.DEFINE_bool('tensorboard', True, 'Whether to run TensorBoard for this '

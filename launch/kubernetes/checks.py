@@ -5,8 +5,9 @@ import re
 
 from absl import flags
 
-from configs.process import flag_words
+from configs.process import flag_words, paths
 from configs.process.errors import UserError
+from launch import trainer_command
 from launch.kubernetes import objects, pods
 
 _LONGEST = 63  # RFC 1035, for each part of a DNS name.
@@ -15,9 +16,10 @@ _SUBDOMAIN = r'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*'
 _QUALIFIED = '[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?'
 _NODE_LABEL = f'({_SUBDOMAIN}/)?{_QUALIFIED}=({_QUALIFIED})?'
 _PATH = r'(/(?!\.{1,2}(/|$))[^/:\s]+)+'  # Absolute, without . and .. in it.
-_CPUS = r'(?=.*[1-9])\d+(\.\d{1,3}|m)?'
+_CPUS = r'(?=.*[1-9])[0-9]{1,9}(\.[0-9]{1,3}|m)?'
 # Without a unit, memory would be in bytes; with m, in thousandths of a byte.
-_MEMORY = r'(?=.*[1-9])\d+(\.\d+)?[MGTP]i?'
+_MEMORY = r'(?=.*[1-9])[0-9]{1,9}(\.[0-9]{1,9})?[MGTP]i?'
+_MOST_FAILURES = 2**31 - 1
 _REQUIRED = {'name': 'the name of the job',
              'image': 'the container image of the project',
              'workers': 'the number of pods that train',
@@ -42,10 +44,12 @@ def training(values: flags.FlagValues,
   for name, what in _REQUIRED.items():
     if values[name].value is None:
       raise UserError(f'--{name} is missing: give {what}.')
-  _check('image', values.image, r'\S+', 'the name of an image')
+  _check('image', values.image, '[!-~]+', 'the name of an image')
   _check('cpus', values.cpus, _CPUS, 'a number of CPUs such as 8, 0.5 or 500m')
   _check('memory', values.memory, _MEMORY, 'a size such as 512Mi or 64Gi')
   _check_name(values)
+  _check_restarts(values)
+  trainer_command.check_utf8(trainer_flags)
   if values.kind == 'tfjob' and values.workers == 1:
     raise UserError('--kind=tfjob --workers=1 would not train, because the '
                     'operator sets no TF_CONFIG in a single pod: give '
@@ -81,6 +85,15 @@ def _check_name(values):
         f'{surplus}.')
 
 
+def _check_restarts(values):
+  """Raises UserError if Kubernetes could not count the failures of pods."""
+  if values.max_restarts * values.workers > _MOST_FAILURES:
+    raise UserError(
+        f'--max_restarts={values.max_restarts} with --workers={values.workers} '
+        f'lets more than {_MOST_FAILURES} pods fail, the most that Kubernetes '
+        f'counts: give at most {_MOST_FAILURES // values.workers} restarts.')
+
+
 def _volumes(values):
   """Returns the claims with their mounts, the one for run folders first."""
   volumes = [pods.Volume('workdir', values.workdir_claim, values.workdir_mount)]
@@ -91,6 +104,7 @@ def _volumes(values):
   for volume in volumes:
     _check(f'{volume.name}_claim', volume.claim, _SUBDOMAIN,
            'the name of a PersistentVolumeClaim (a-z, 0-9, - and .)')
+    paths.check(volume.mount, f'--{volume.name}_mount')
     _check(f'{volume.name}_mount', volume.mount, _PATH, 'an absolute path')
     if volume.mount in taken:
       raise UserError(
@@ -115,6 +129,10 @@ def _folders(volumes, trainer_flags):
           f'{volume.claim} is mounted, so {harm}: give a folder in '
           f'{volume.mount}, or another --{volume.name}_mount before --.')
     found.append(path)
+  for flag in _FOLDERS:
+    path, _ = flag_words.take(flag, trainer_flags)
+    if path is not None:
+      paths.check(path, f'--{flag}')
   return found
 
 

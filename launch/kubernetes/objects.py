@@ -9,7 +9,9 @@ pod (see configs/process/command_line.py):
   2, 64, 78   the job fails at once
   143         the pod restarts, and this is not counted; the same holds for pods
               that Kubernetes itself removes (condition DisruptionTarget)
-  others      the pod restarts, and this counts as a failure
+  others      the pod restarts, and this counts as a failure: also 1, with which
+              trainers end here in place of 143 if no checkpoint was saved since
+              they started (configs/process/progress.py)
 """
 from collections.abc import Sequence
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import math
 from typing import Any, NamedTuple
 
-from configs.process import python_module
+from configs.process import progress, python_module
 from launch import trainer_command
 from launch.cluster import contract
 
@@ -122,6 +122,7 @@ def _variables(training):
   return {
       'HOME': _SCRATCH,
       'PYTHONUNBUFFERED': '1',
+      progress.VARIABLE: '1',  # Kubernetes sees nothing but exit codes.
       # Next to the runs, so that a restarted worker need not compile again.
       'XDG_CACHE_HOME': f'{training.volumes[0].mount}/.cache',
       **dict.fromkeys(contract.THREAD_VARIABLES, threads)}

@@ -7,6 +7,10 @@ the flags that follow " -- ". The workers start and end together: if one fails
 or is lost, all of them are restarted. When the launcher ends, however it ends,
 so does every process that it started.
 
+Anyone who can connect to a worker's port controls that worker. Where the kernel
+allows it, the workers therefore get a network of their own, which nobody else
+can reach, and which reaches nothing else: see --private_network.
+
 SIGTERM, SIGINT, SIGUSR1 and SIGHUP ask the workers to save and exit; a second
 SIGINT (Ctrl-C) kills them. Exit codes: 0 done; 2 a user error, in one sentence;
 143 stopped and saved: rerun the same command to continue; 130 killed by the
@@ -22,13 +26,15 @@ import time
 
 from absl import flags
 
-from configs.process import command_line
+from configs import loading
+from configs.process import command_line, flag_words
 from configs.process.errors import UserError
 from launch import trainer_command
 from launch.cluster import contract
 from launch.local import (
   attempt,
   output,
+  private_network,
   restarts,
   signals,
   supervisor,
@@ -44,9 +50,9 @@ def parse(argv: list[str]) -> list[str]:
   flags.DEFINE_integer('gpus_per_worker', 0, 'GPUs for each worker. 0: train '
                        'on the CPU.', lower_bound=0)
   flags.DEFINE_integer('max_restarts', limits.failures, 'How often the workers '
-                       'are restarted after a failure. Restarts after exit '
-                       'code 143, with which a worker that has saved asks for '
-                       'one, are not counted.', lower_bound=0)
+                       'are restarted after a failure. Exit code 143 (saved, '
+                       'restart me) is a failure only if no checkpoint was '
+                       'saved since the last start.', lower_bound=0)
   flags.DEFINE_float('grace_secs', times.grace_secs, 'Seconds that the workers '
                      'have to save and exit, once they are asked to.',
                      lower_bound=0)
@@ -58,6 +64,12 @@ def parse(argv: list[str]) -> list[str]:
                       'or ranks separated by commas, such as 0,2.')
   flags.DEFINE_string('module', trainer_command.MODULE, 'The Python module '
                       'that each worker runs.')
+  flags.DEFINE_enum('private_network', 'auto', ['auto', 'true', 'false'],
+                    'Whether the workers have a network of their own, and no '
+                    'other: neither can anyone connect to them, nor they to '
+                    'anything (mounted file systems work). auto: where the '
+                    'kernel allows it. false: the network of this machine, for '
+                    'a --module that needs it.')
   flags.DEFINE_bool('dry_run', False, 'Only prints the command of each worker.')
   return trainer_command.parse(argv)
 
@@ -76,13 +88,17 @@ def main(trainer_flags: list[str]) -> int:
       trainer_command.words((sys.executable,), values.module, trainer_flags),
       trainer_command.variables(values.module, os.environ),
       values.workers, values.gpus_per_worker, gpus, pathlib.Path(
-          values.log_dir or f'runs/logs/{time.strftime("%Y%m%d-%H%M%S")}'))
+          values.log_dir or f'runs/logs/{time.strftime("%Y%m%d-%H%M%S")}'),
+      _workdir(trainer_flags))
   if values.dry_run:
     _print_commands(job)
     return command_line.DONE
   if gpus and not values.gpus_per_worker:
     command_line.warn(f'The GPUs of this machine ({len(gpus)}) stay idle, '
                       'because --gpus_per_worker=0 trains on the CPU.')
+  if values.private_network != 'false':
+    job = job._replace(network=_enter_private_network(
+        values.private_network == 'true', bool(values.gpus_per_worker)))
   return supervisor.run(
       job, restarts.Limits(failures=values.max_restarts),
       attempt.Times(grace_secs=values.grace_secs), output.Console(shown),
@@ -98,6 +114,47 @@ def _ranks(tee, workers) -> Sequence[int]:
     raise UserError(f'--tee={tee} does not name workers: give all, or ranks '
                     f'from 0 to {workers - 1} separated by commas.')
   return [int(word) for word in words]
+
+
+def _workdir(trainer_flags) -> str:
+  """Returns the path of the run folder, as the trainer reads its flags."""
+  workdir, others = flag_words.take('workdir', trainer_flags)
+  if not workdir:
+    recipe, _ = flag_words.take('config', others)
+    workdir = f'runs/{pathlib.Path(recipe or loading.DEFAULT).stem}'
+  return os.path.expanduser(workdir)
+
+
+def _enter_private_network(required: bool, gpus: bool) -> str:
+  """Moves this process, which starts the workers, into a network of its own.
+
+  Args:
+    required: whether it is an error if that is not possible.
+    gpus: whether the workers use GPUs.
+
+  Returns:
+    What to say about the network that the workers have.
+
+  Raises:
+    UserError: it is required but not possible, or fails halfway.
+  """
+  reason = private_network.why_not(gpus)
+  if reason and required:
+    raise UserError(
+        f'--private_network=true is not possible here ({reason}): let the '
+        'kernel create network namespaces for this user, or give '
+        '--private_network=false on a network that you trust.')
+  if reason:
+    return (f'no private network here ({reason}): anyone who can connect to '
+            "this machine's ports can control the workers")
+  try:
+    private_network.enter()
+  except OSError as error:
+    raise UserError(
+        f'A private network could not be created ({error.strerror}): rerun '
+        'the same command, or give --private_network=false.') from error
+  return ('the workers have a network of their own, and no other '
+          "(--private_network=false: this machine's)")
 
 
 def _print_commands(job):

@@ -33,6 +33,7 @@ class Outcome(NamedTuple):
   stop: int = 0  # The signal by which the user stopped it; 0: none.
   killed: tuple[int, ...] = ()  # Ranks that the launcher had to kill.
   interrupted: bool = False  # By a second SIGINT.
+  saved: bool = True  # Whether there is a new checkpoint.
 
   @property
   def cause(self) -> worker_process.Exit | None:

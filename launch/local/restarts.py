@@ -1,17 +1,15 @@
 """Decides whether a group of workers is restarted, from how attempts ended.
 
 The exit codes (configs/process/command_line.py) decide: 0 done; 2 permanent,
-never restarted; 143 restarted and not counted; anything else is a failure, and
-restarted a limited number of times. Attempts that end within seconds are
-restarted after longer and longer waits, and soon not at all, whatever their
-exit codes.
+never restarted; 143 restarted and not counted, if a new checkpoint was saved;
+anything else is a failure, and restarted a limited number of times. Attempts
+that end within seconds are restarted after longer and longer waits, and soon
+not at all, whatever their exit codes.
 """
 from typing import NamedTuple
 
 from configs.process import command_line
 from launch.local import attempt, worker_process
-
-_FAILURE = 1
 
 
 class Limits(NamedTuple):
@@ -61,7 +59,7 @@ class Restarts:
     if self._ports_taken > self._limits.ports_taken:
       return Verdict(
           f'not restarting (ports were in use {self._ports_taken} times)',
-          _FAILURE, cause=cause)
+          command_line.FAILURE, cause=cause)
     return Verdict(f'the port of worker {cause.rank} is already in use: '
                    'restarting with other ports (not counted)')
 
@@ -70,18 +68,21 @@ class Restarts:
     short = outcome.exits[0].secs < limits.short_secs
     self._short = self._short + 1 if short else 0
     # A worker that had to be ended because others were done was hung.
-    failed = cause.forced or cause.code != command_line.START_AGAIN
+    asked = not cause.forced and cause.code == command_line.START_AGAIN
+    why = (f': exit code {command_line.START_AGAIN} without a new checkpoint'
+           if asked and not outcome.saved else '')
+    failed = not asked or not outcome.saved
     self._failures += failed
     if self._failures > limits.failures:
       return Verdict(
-          f'not restarting (--max_restarts={limits.failures} is used up)',
+          f'not restarting (--max_restarts={limits.failures} is used up{why})',
           _exit_code(cause), cause=cause)
     if self._short == limits.short_attempts:
       return Verdict(
           f'not restarting ({self._short} attempts in a row ended within '
-          f'{limits.short_secs:g} s)', _FAILURE, cause=cause)
+          f'{limits.short_secs:g} s)', command_line.FAILURE, cause=cause)
     wait = limits.first_wait_secs * 2**(self._short - 1) if short else 0
-    count = (f'{self._failures} of {limits.failures} restarts' if failed
+    count = (f'{self._failures} of {limits.failures} restarts{why}' if failed
              else 'not counted: exit code 143 asks for a restart')
     when = f' in {wait:g} s' if wait else ''
     return Verdict(f'restarting{when} ({count})', wait_secs=wait, cause=cause)
@@ -92,7 +93,8 @@ def _stopped(outcome):
   if outcome.killed:
     return Verdict(
         f'{attempt.names(outcome.killed)} did not exit in time and had to be '
-        'killed: progress since the last checkpoint is lost', _FAILURE)
+        'killed: progress since the last checkpoint is lost',
+        command_line.FAILURE)
   # A signal ends a worker that does not handle signals yet; such a worker has
   # nothing to save.
   fine = (command_line.DONE, command_line.START_AGAIN, -outcome.stop,
@@ -107,5 +109,6 @@ def _stopped(outcome):
 
 def _exit_code(cause):
   """Returns the launcher's exit code after a worker failed."""
-  failed = cause.code > 0 and not cause.forced
-  return cause.code if failed else _FAILURE
+  failed = (cause.code > 0 and cause.code != command_line.START_AGAIN
+            and not cause.forced)
+  return cause.code if failed else command_line.FAILURE

@@ -5,7 +5,7 @@ import pathlib
 import queue
 from typing import NamedTuple
 
-from configs.process import command_line
+from configs.process import command_line, progress
 from configs.process.errors import UserError
 from launch.local import (
   attempt,
@@ -24,6 +24,8 @@ class Job(NamedTuple):
   gpus_per_worker: int  # 0: the CPU.
   gpus: list[str]  # Names of those that may be used.
   log_dir: pathlib.Path
+  workdir: str  # The run folder, in which checkpoints are looked for.
+  network: str = ''  # What to say about the workers' network, once.
 
 
 def run(job: Job, limits: restarts.Limits, times: attempt.Times,
@@ -49,6 +51,9 @@ def run(job: Job, limits: restarts.Limits, times: attempt.Times,
     folder = _new_folder(job.log_dir)
     console.say(f'starting {_count(job.workers, "worker")} on '
                 f'{_devices(job)} (logs: {folder})')
+    if job.network and not restart_count:
+      console.say(job.network)
+    saved = progress.saved(job.workdir)
     try:
       ports = worker_environment.free_ports(job.workers)
       outcome, last_lines = attempt.run(
@@ -59,7 +64,8 @@ def run(job: Job, limits: restarts.Limits, times: attempt.Times,
           f'The {_count(job.workers, "worker")} could not be started '
           f'({error}): give fewer --workers, or fix what the error names.'
       ) from error
-    verdict = policy.after(outcome)
+    verdict = policy.after(outcome._replace(
+        saved=not progress.saved(job.workdir) <= saved))
     end = _show_cause(verdict.cause, folder, last_lines, console)
     if verdict.code is not None:
       console.say(f'{verdict.sentence}{end}')

@@ -17,20 +17,24 @@ import sys
 
 from absl import flags
 
-from configs.process import command_line
+from configs.process import command_line, path_flags
 from configs.process.errors import UserError
 from launch import trainer_command
+from launch.cluster import contract
 from launch.slurm import checks, script
+
+_MOST_SEEDS = 4_000_001  # The most that Slurm can be configured to allow.
 
 
 def parse(argv: list[str]) -> list[str]:
   """Defines and reads the flags; returns the trainer's, which follow --."""
   flags.DEFINE_integer('nodes', None, 'How many nodes to train on.',
-                       lower_bound=1)
+                       lower_bound=1, upper_bound=contract.MOST_WORKERS)
   flags.DEFINE_integer('workers_per_node', 1, 'Workers on each node.',
-                       lower_bound=1)
+                       lower_bound=1, upper_bound=contract.MOST_WORKERS)
   flags.DEFINE_integer('gpus_per_worker', 0, 'GPUs of each worker. 0: train on '
-                       'the CPU.', lower_bound=0)
+                       'the CPU.', lower_bound=0,
+                       upper_bound=contract.MOST_GPUS)
   flags.DEFINE_string('time', '', 'Time limit of each start, as Slurm writes '
                       'it: minutes, H:M:S or D-H. Default: the limit of the '
                       'partition.')
@@ -39,21 +43,23 @@ def parse(argv: list[str]) -> list[str]:
                        lower_bound=1)
   flags.DEFINE_integer('max_restarts', 3, 'How many failures the job survives '
                        'by restarting. Exit code 143 (time limit, preemption, '
-                       'lost peer) does not count as a failure.',
-                       lower_bound=0)
+                       'lost peer) is a failure only if no checkpoint was saved '
+                       'since the last start.', lower_bound=0)
   flags.DEFINE_integer('seeds', 0, 'Trains this many seeds, 0, 1, ..., in a '
                        'job array, each in WORKDIR/seed_N. 0: trains once, '
-                       "with the recipe's seed.", lower_bound=0)
+                       "with the recipe's seed.", lower_bound=0,
+                       upper_bound=_MOST_SEEDS)
   flags.DEFINE_multi_string('sbatch', [], 'One more option for sbatch, such as '
                             '--sbatch=--partition=gpu.')
   flags.DEFINE_string('prologue', '', 'Shell commands that the job runs first, '
                       'on its first node: "module load cuda".')
   flags.DEFINE_string('python', shlex.quote(sys.executable), 'Command that '
-                      'starts Python on the nodes, for example in a container: '
-                      '"apptainer exec --nv resnet.sif python".')
+                      'starts Python on the nodes, for example in a container '
+                      'that sees --workdir at the same place: "apptainer exec '
+                      '--nv resnet.sif python".')
   # absl has a flag of this name for its own logs, which are not used here.
-  flags.DEFINE_string('log_dir', 'runs/logs', 'Folder for the logs. All nodes '
-                      'must share it.', allow_override=True)
+  path_flags.define('log_dir', 'runs/logs', 'Folder for the logs. All nodes '
+                    'must share it.', allow_override=True)
   flags.DEFINE_string('module', trainer_command.MODULE, 'Python module that '
                       'each worker runs.')
   flags.DEFINE_bool('dry_run', False, 'Prints the batch script and submits '
@@ -82,10 +88,10 @@ def main(trainer_flags: list[str]) -> int:
   return command_line.DONE
 
 
-def _make_folder(path: str) -> None:
+def _make_folder(path: pathlib.Path) -> None:
   """Creates the folder of the logs: without it, Slurm keeps no log."""
   try:
-    pathlib.Path(path).expanduser().mkdir(parents=True, exist_ok=True)
+    path.mkdir(parents=True, exist_ok=True)
   except OSError as error:
     raise UserError(f'--log_dir={path} cannot be created ({error.strerror}): '
                     'choose a folder that you can write to.') from error

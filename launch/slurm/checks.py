@@ -6,12 +6,14 @@ import shlex
 
 from absl import flags
 
-from configs.process import flag_words
+from configs.process import flag_words, paths
 from configs.process.errors import UserError
 from launch import trainer_command
+from launch.cluster import contract
 from launch.slurm import script
 
-_TIME = re.compile(r'(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?')
+_NUMBER = '([0-9]{1,9})'
+_TIME = re.compile(f'(?:{_NUMBER}-)?{_NUMBER}(?::{_NUMBER})?(?::{_NUMBER})?')
 # Options of sbatch that the launcher sets, and its own flags for them.
 _OWN = {
     '--nodes': '--nodes', '-N': '--nodes', '--time': '--time', '-t': '--time',
@@ -38,18 +40,27 @@ def job(values: flags.FlagValues, trainer_flags: list[str]) -> script.Job:
   if values.nodes is None:
     raise UserError('--nodes is missing: say how many nodes to train on, such '
                     'as --nodes=2.')
+  workers = values.nodes * values.workers_per_node
+  if workers > contract.MOST_WORKERS:
+    raise UserError(
+        f'--nodes={values.nodes} with --workers_per_node='
+        f'{values.workers_per_node} are {workers} workers, and a group has at '
+        f'most {contract.MOST_WORKERS}: lower one of the two.')
   _check_time(values.time, values.grace_secs)
   _check_options(values.sbatch)
   workdir, others = flag_words.take('workdir', trainer_flags)
   if not workdir:
     raise UserError('--workdir is missing after " -- ": give the run folder, '
                     'which all nodes must share.')
+  data_dir, _ = flag_words.take('data_dir', others)
+  if data_dir is not None:
+    paths.check(data_dir, '--data_dir')
   seed, _ = flag_words.take('config.seed', others)
   if values.seeds and seed is not None:
     raise UserError(f'--seeds={values.seeds} sets --config.seed, but '
                     f'--config.seed={seed} was given too: leave out one of '
                     'them.')
-  log_dir = os.path.abspath(os.path.expanduser(values.log_dir))
+  log_dir = os.path.abspath(values.log_dir)
   _check_characters(values, trainer_flags, log_dir)
   return script.Job(
       name=_name(workdir), nodes=values.nodes,
@@ -58,7 +69,7 @@ def job(values: flags.FlagValues, trainer_flags: list[str]) -> script.Job:
       command=trainer_command.words(
           _python(values.python), values.module,
           others if values.seeds else trainer_flags),
-      workdir=os.path.expanduser(workdir), log_dir=log_dir,
+      workdir=os.fspath(paths.local(workdir, '--workdir')), log_dir=log_dir,
       grace_secs=values.grace_secs, max_restarts=values.max_restarts,
       time=values.time, seeds=values.seeds, prologue=values.prologue,
       options=tuple(values.sbatch),
@@ -146,9 +157,4 @@ def _check_characters(values, trainer_flags, log_dir):
   if '\\' in log_dir:  # sbatch would not replace %j.
     raise UserError(f'--log_dir={values.log_dir} contains a backslash, which '
                     'sbatch does not allow: choose another folder.')
-  for word in trainer_flags:
-    try:
-      word.encode()
-    except UnicodeEncodeError as error:
-      raise UserError(f"The trainer's flag {word!r} is not valid UTF-8: spell "
-                      'it in UTF-8.') from error
+  trainer_command.check_utf8(trainer_flags)

@@ -5,8 +5,9 @@
 A job that ends too early puts itself back into the queue under its own number,
 unless a worker's exit code (configs/process/command_line.py) says that a
 restart would not help, or too many of its starts have failed. Workers that have
-saved or lost a peer exit with 143, which does not count as a failure. A user's
-scancel is never undone. What the job does is job.sh.
+saved or lost a peer exit with 143, which counts as a failure only if there is
+no new checkpoint. A user's scancel is never undone. What the job does is
+job.sh.
 """
 from collections.abc import Iterable
 import os
@@ -14,7 +15,7 @@ import pathlib
 import shlex
 from typing import NamedTuple
 
-from configs.process import command_line
+from configs.process import command_line, progress
 
 _BODY = pathlib.Path(__file__).with_name('job.sh')
 _PROLOGUE_MARK = '# --prologue\n'
@@ -102,6 +103,7 @@ def _variables(job):
       'job': ('${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID' if job.seeds
               else '$SLURM_JOB_ID'),
       'run': shlex.quote(f'{job.log_dir}/{job.name}-') + '$job',
+      'checkpoints': _workdir(job) + f'/{progress.FOLDER}',
       'tasks': job.workers,
       'max_restarts': job.max_restarts,
       'short_secs': _SHORT_SECS,
@@ -133,10 +135,17 @@ def _command(job):
   """Returns the words of a worker's command, quoted for the shell."""
   words = [shlex.quote(word) for word in job.command]
   if job.seeds:
-    workdir = shlex.quote(f'--workdir={os.path.join(job.workdir, "seed_")}')
-    words += [f'{workdir}"$SLURM_ARRAY_TASK_ID"',
+    words += [f'--workdir={_workdir(job)}',
               '--config.seed="$SLURM_ARRAY_TASK_ID"']
   return words
+
+
+def _workdir(job):
+  """Returns the shell word that names the run folder."""
+  if not job.seeds:
+    return shlex.quote(job.workdir)
+  seed = shlex.quote(os.path.join(job.workdir, 'seed_'))
+  return f'{seed}"$SLURM_ARRAY_TASK_ID"'
 
 
 def _array(words: Iterable[str]) -> str:

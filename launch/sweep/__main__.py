@@ -34,7 +34,7 @@ import sys
 from absl import flags
 
 from configs import loading
-from configs.process import command_line
+from configs.process import command_line, path_flags
 from configs.process.errors import UserError
 from launch import trainer_command
 from launch.local import signals
@@ -54,8 +54,9 @@ def parse(argv: list[str]) -> list[str]:
       "values by semicolons: 'schedule.drops_at=0.5,0.75;0.6'.")
   flags.DEFINE_integer(
       'seeds', None, 'Number of runs of each setting, with the seeds 0, 1, ... '
-      "Default: one run, with the recipe's seed.", lower_bound=1)
-  flags.DEFINE_string(
+      "Default: one run, with the recipe's seed.", lower_bound=1,
+      upper_bound=grid.MOST_RUNS)
+  path_flags.define(
       'workdir', None, 'Folder for the run folders. Default: '
       'runs/<recipe>-sweep.')
   flags.DEFINE_enum(
@@ -75,9 +76,8 @@ def main(trainer_flags: Sequence[str]) -> int:
   if not values.sweep and not values.seeds:
     raise UserError('--sweep and --seeds are both missing: say what to try, as '
                     'in --sweep=schedule.peak=0.1,0.2 or --seeds=3.')
-  folder = pathlib.Path(
-      values.workdir or f'runs/{pathlib.Path(values.config).stem}-sweep'
-      ).expanduser()
+  folder = values.workdir or pathlib.Path(
+      'runs', f'{pathlib.Path(values.config).stem}-sweep')
   runs = grid.make(
       values.config, values.sweep, values.seeds, folder, trainer_flags)
   if values.launcher == _NONE:

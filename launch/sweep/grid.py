@@ -7,7 +7,7 @@ added to a sweep later, and runs that have finished are not trained again.
 from collections.abc import Iterable, Sequence
 import hashlib
 import itertools
-import json
+import math
 import pathlib
 import re
 from typing import NamedTuple
@@ -15,9 +15,10 @@ from typing import NamedTuple
 from absl import flags
 
 from configs import loading, schema
-from configs.process import flag_words
-from configs.process.errors import UserError
+from configs.process import flag_words, json_file
+from configs.process.errors import TryAgain, UserError
 
+MOST_RUNS = 1000  # More is a slip; all are built before the first starts.
 _SEED = 'seed'
 # RFC 1035 allows 63 characters; Kubernetes derives longer names from a job's.
 _LONGEST_LABEL = 40
@@ -45,9 +46,10 @@ class Run(NamedTuple):
   def summary(self) -> dict | None:
     """Returns the summary of a finished run; None while it is not finished."""
     try:
-      return json.loads((self.folder / 'run.json').read_text()).get('summary')
-    except (OSError, ValueError, AttributeError):  # The trainer reports these.
+      values = json_file.read(self.folder / 'run.json')
+    except (UserError, TryAgain):  # The trainer reports these.
       return None
+    return values and values.get('summary')
 
   def has_started(self) -> bool:
     """Returns whether the run has come as far as its first step."""
@@ -67,11 +69,17 @@ def make(recipe: str, sweeps: Sequence[str], seeds: int | None,
     trainer_flags: flags that all runs share.
 
   Raises:
-    UserError: the trainer would refuse a field or a value, two runs would have
-      the same name, or one was started with another configuration.
+    UserError: the trainer would refuse a field or a value, the runs are too
+      many, two would have the same name, or one was started with another
+      configuration.
   """
   base = schema.plain_fields(loading.load(recipe))
   axes = [_axis(text, recipe, base) for text in sweeps]
+  count = math.prod(len(values) for _, values in axes) * (seeds or 1)
+  if count > MOST_RUNS:
+    raise UserError(
+        f'--sweep and --seeds ask for {count} runs, and a sweep has at most '
+        f'{MOST_RUNS}: give fewer values, or divide them among several sweeps.')
   if seeds:
     axes.append((_SEED, [str(seed) for seed in range(seeds)]))
   fields = [field for field, _ in axes]
@@ -168,10 +176,12 @@ def _check_different(runs):
 def _check_folder(run):
   """Raises UserError if the run was started with another configuration."""
   try:
-    values = json.loads((run.folder / 'config.json').read_text())
+    values = json_file.read(run.folder / 'config.json')
+    if values is None:
+      return
     theirs = schema.from_dict(values)
-  except (OSError, ValueError, AttributeError, TypeError):
-    return  # It is absent, or damaged, which the trainer reports.
+  except (UserError, TryAgain):
+    return  # It is damaged, which the trainer reports.
   differences = schema.differences(theirs, run.config)
   if differences:
     raise UserError(

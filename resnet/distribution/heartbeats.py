@@ -8,6 +8,7 @@ every second for as long as its process can.
     beat.note('training', step)
 """
 from collections.abc import Callable
+import contextlib
 import faulthandler
 import json
 import os
@@ -51,7 +52,6 @@ class Heartbeats:
     self.note('start-up', 0)
 
   def __enter__(self) -> 'Heartbeats':
-    self._path.parent.mkdir(parents=True, exist_ok=True)
     threading.Thread(target=self._beat_on, daemon=True).start()
     return self
 
@@ -71,17 +71,18 @@ class Heartbeats:
 
   def beat(self) -> None:
     """Writes the file; reports a stall once."""
-    try:
+    # Neither a full disk nor a lost stderr may end a run that could continue.
+    with contextlib.suppress(OSError):
+      self._path.parent.mkdir(parents=True, exist_ok=True)
       atomic_file.write(self._path, json.dumps(self._last) + '\n',
                         durable=False)
-    except OSError:  # A full disk must not end a run that could continue.
-      pass
     waited = self._clock() - self._last['time']
     if self._stall_secs and waited > self._stall_secs and not self._reported:
       self._reported = True
-      print(f'No progress for {waited:.0f} s; {self._oldest_sentence()} The '
-            'threads of this process are at:', file=self._stream, flush=True)
-      faulthandler.dump_traceback(self._stream)
+      with contextlib.suppress(OSError, ValueError):
+        print(f'No progress for {waited:.0f} s; {self._oldest_sentence()} The '
+              'threads of this process are at:', file=self._stream, flush=True)
+        faulthandler.dump_traceback(self._stream)
 
   def _beat_on(self):
     self.beat()

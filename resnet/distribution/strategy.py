@@ -3,6 +3,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from configs.process import whole_number
 from configs.process.errors import UserError
 from resnet.execution.options import STRATEGIES
 
@@ -107,7 +108,8 @@ def _choose(devices: Sequence[str]) -> list[str]:
   gpus = [name for name in there if name.startswith('GPU')]
   if not devices:
     return gpus or [name for name in there if name.startswith('CPU')]
-  chosen = [f'GPU:{d}' if d.isdigit() else d.upper() for d in devices]
+  chosen = [d.upper() if whole_number.parse(d) is None else f'GPU:{d}'
+            for d in devices]
   missing = [name for name in chosen if name not in there]
   if missing:
     raise UserError(

@@ -11,7 +11,7 @@ import math
 import os
 import re
 import sys
-from typing import Any, NoReturn
+from typing import Any
 
 import tensorflow as tf
 from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
@@ -19,9 +19,9 @@ from tensorflow.python.distribute import collective_all_reduce_strategy
 from tensorflow.python.eager import context
 
 from configs.process import command_line
-from configs.process.errors import first_line, UserError
+from configs.process.errors import first_line
 from launch.cluster import resolver
-from resnet.distribution import peers
+from resnet.distribution import peers, proxies
 from resnet.distribution.group import Disagreement, Group, WORKER_JOB
 from resnet.distribution.peers import LostPeer
 from resnet.execution.options import WorkerOptions
@@ -29,6 +29,14 @@ from resnet.execution.options import WorkerOptions
 _REGISTER_SECS = 60.0  # Once all workers listen; for machines with many GPUs.
 _BARRIER_SECS = 60.0  # For a chief that is still writing a checkpoint.
 _LONGEST_CAUSE = 150  # Characters of TensorFlow's message that are shown.
+
+_DERIVED = b'type.googleapis.com/tensorflow.DerivedStatus'
+_SERVICE = re.compile('CoordinationService|coordination service')
+# What TensorFlow says of a worker that is gone, hangs or was started anew.
+_LOSS = re.compile(f'{_SERVICE.pattern}|tasks are unhealthy|incarnation|'
+                   'Collective has timed out')
+# What it says, among other things, of an error that involves other workers.
+_OF_SEVERAL = re.compile(f'Collective|NCCL|remote target /job:{WORKER_JOB}')
 
 
 def join(cluster: resolver.Cluster, options: WorkerOptions,
@@ -50,6 +58,7 @@ def join(cluster: resolver.Cluster, options: WorkerOptions,
     UserError: an address cannot be resolved, or its port cannot be opened.
     LostPeer: a worker did not start in time.
   """
+  proxies.bypass(cluster.addresses, os.environ)
   left_secs = peers.wait_for_all(cluster, options.start_secs)
   strategy = _register(cluster, options, min(left_secs, _REGISTER_SECS),
                        virtual_devices)
@@ -61,54 +70,46 @@ def join(cluster: resolver.Cluster, options: WorkerOptions,
 
 def run(make_strategy: Callable[[], tf.distribute.Strategy],
         main: Callable[[tf.distribute.Strategy], int]) -> int:
-  """Runs main with a strategy, and ends the process if it is one of several.
+  """Runs main with a strategy; returns its exit code.
 
-  A process that trains alone gets the exit code back. One of several workers
-  ends here: once all have finished, or immediately when one is lost or has
-  failed. To the others, an ordinary exit of one worker would look like a crash.
+  Where several workers train, it returns once all have finished, or immediately
+  when one is lost or has failed. The process must then end without delay (see
+  command_line.leave): to the others, an interpreter that shuts down would look
+  like a crash.
 
   Args:
     make_strategy: returns the strategy.
     main: takes the strategy and returns an exit code.
 
   Returns:
-    The exit code of main.
+    The exit code of main; START_AGAIN if another worker was lost.
 
   Raises:
-    UserError: raised by main in a process that trains alone.
+    UserError: raised by main.
   """
-  group = None
   try:
-    strategy = make_strategy()
-    group = Group.of(strategy)
+    group = Group.of(make_strategy())
     code = _run(group, main)
   except LostPeer as error:
     print(f'{error} Rerun the same command to continue from the last '
           'checkpoint.', file=sys.stderr)
-    _leave(command_line.START_AGAIN)
-  except UserError as error:
-    if group is None or group.is_alone:
-      raise
-    print(f'error: {error}', file=sys.stderr)
-    if isinstance(error, Disagreement):
-      # The others may still be in the collective that tells them the same: if
-      # this worker left now, they would only see that it is gone.
-      _wait_to_leave()
-    _leave(command_line.PERMANENT)
+    return command_line.START_AGAIN
+  except Disagreement:
+    # The others may still be in the collective that tells them the same: if
+    # this worker left now, they would only see that it is gone.
+    _wait_to_leave()
+    raise
   if not group.is_alone:
     _wait_to_leave()
-    _leave(code)
   return code
 
 
 def _run(group, main):
-  """Returns main(strategy); turns the errors of a collective into LostPeer."""
+  """Returns main(strategy); turns errors that tell of a loss into LostPeer."""
   try:
     return main(group.strategy)
-  except (tf.errors.UnavailableError, tf.errors.DeadlineExceededError,
-          tf.errors.AbortedError, tf.errors.CancelledError,
-          tf.errors.InternalError, tf.errors.UnknownError) as error:
-    if group.is_alone:
+  except tf.errors.OpError as error:
+    if group.is_alone or not _tells_of_a_loss(group, error):
       raise
     raise LostPeer(_lost_sentence(group, error)) from error
 
@@ -117,13 +118,6 @@ def _wait_to_leave():
   """Waits until all workers want to leave, or one has taken too long."""
   with contextlib.suppress(Exception):  # A late worker's peers have left.
     _context().wait_at_barrier('leave', int(1000 * _BARRIER_SECS))
-
-
-def _leave(code: int) -> NoReturn:
-  """Ends this process, whatever its threads are waiting for."""
-  sys.stdout.flush()
-  sys.stderr.flush()
-  os._exit(code)
 
 
 def _context() -> Any:
@@ -178,21 +172,43 @@ def _not_joined(cluster, secs, error):
                   f'{secs:.0f} s ({why}).')
 
 
+def _tells_of_a_loss(group, error):
+  """Returns whether an error is evidence that another worker is gone or hangs.
+
+  All else is this worker's own error, whatever its type: of XLA's compiler, a
+  bug, too little memory. It must not be taken for a loss, which a restart would
+  cure.
+  """
+  # An op that fails because another one did is marked as derived; of all errors
+  # of a step, TensorFlow reports one that is not derived, if there is any.
+  if not (_DERIVED in error.experimental_payloads
+          or _OF_SEVERAL.search(error.message)
+          or _SERVICE.search(error.message)):
+    return False
+  no_answer = isinstance(error, (tf.errors.UnavailableError,
+                                 tf.errors.DeadlineExceededError))
+  return bool(no_answer or _LOSS.search(error.message)
+              or peers.silent(_addresses(group), group.rank))
+
+
+def _addresses(group):
+  return group.strategy.cluster_resolver.cluster_spec().job_tasks(WORKER_JOB)
+
+
 def _lost_sentence(group, error):
-  """Says which worker was lost, from a failed collective's error.
+  """Says which worker was lost, from an error that tells of a loss.
 
   Names, in this order: workers that hang, the chief among them; those that no
   longer listen, even if they left because of the lost one; those that the error
   mentions.
   """
-  spec = group.strategy.cluster_resolver.cluster_spec()
-  addresses, own = spec.job_tasks(WORKER_JOB), group.rank
+  addresses, own = _addresses(group), group.rank
   # A worker that hangs still listens; one that noticed a loss no longer does.
   lost = _tasks('(?=: The following tasks are unhealthy)', error, own)
   if not lost and own and 'aborted by: Deadline Exceeded' in error.message:
     lost = [0]  # The chief did not answer a heartbeat.
   lost = lost or peers.silent(addresses, own) or _tasks('', error, own)
-  if not lost and own and 'CoordinationService' in error.message:
+  if not lost and own and _SERVICE.search(error.message):
     lost = [0]  # The chief runs that service.
   names = peers.named(lost, addresses) or 'another worker'
   cause = re.search('[^\n]*(?:aborted by|unhealthy|imed out)[^\n]*',

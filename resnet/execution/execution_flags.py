@@ -22,7 +22,7 @@ def define() -> None:
       'Default: all GPUs, or the CPU if there is none.')
   flags.DEFINE_integer(
       'virtual_devices', 0, 'Splits the CPU into this many devices, to try a '
-      'strategy without GPUs. 0: off.')
+      'strategy without GPUs. 0: off.', lower_bound=0, upper_bound=256)
   flags.DEFINE_enum(
       'jit', 'auto', ['auto', 'true', 'false'], 'Whether to compile with XLA. '
       'auto: on GPUs.')

@@ -26,6 +26,10 @@ class Options(NamedTuple):
   steps_per_call: int = 0  # 0: about one second's worth.
   stall_secs: float = 300.0  # Until stacks are shown; 0: never.
   log_positions: bool = False  # Whether log points identify their examples.
+  # Of the strategy, which is made already; the run only notes them.
+  deterministic: bool = False
+  collectives: str = 'auto'
+  pack_mib: int = 0
 
 
 class WorkerOptions(NamedTuple):

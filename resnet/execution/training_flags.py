@@ -5,6 +5,7 @@ from typing import Any
 from absl import flags
 
 from configs import loading, schema
+from configs.process import path_flags
 from pipelines import reading_flags
 from resnet.execution import execution_flags
 from resnet.execution.options import Options
@@ -24,7 +25,7 @@ def parse(argv: list[str]) -> tuple[schema.Config, str, list[str]]:
   for shared in (execution_flags, reading_flags):
     shared.define()
     flags.adopt_module_key_flags(shared)
-  flags.DEFINE_string(
+  path_flags.define(
       'workdir', None, 'The run folder. Default: runs/<recipe>.')
   flags.DEFINE_integer(
       'steps_per_call', _DEFAULTS.steps_per_call, 'Updates in each host call. '
@@ -72,5 +73,4 @@ def options() -> Options:
 
 def workdir(recipe: str) -> pathlib.Path:
   """Returns the path of the run folder, for a run of the recipe."""
-  return pathlib.Path(
-      flags.FLAGS.workdir or f'runs/{recipe}').expanduser()
+  return flags.FLAGS.workdir or pathlib.Path('runs', recipe)

@@ -1,55 +1,85 @@
 """Checkpoints that survive being killed at any moment.
 
-1. A checkpoint holds variables by name and nothing else; the step determines
-   the position in the data.
-2. It is written in the background, and exists once its index file does.
-3. The newest checkpoint that can be read is restored. One that cannot be read
-   is renamed, and the one before it is tried.
+1. A checkpoint holds variables by name, among them the step, which determines
+   the position in the data; and a text that says what was trained.
+2. It is written in the background, from a copy of its step and nothing else.
+   It exists once its index file does.
+3. Restoring is read, verify, then assign: a checkpoint that is refused leaves
+   no trace. A damaged one is renamed, and the one before it is tried. One that
+   cannot be read now, or that is not of this run, is left as it is.
 4. The newest few and the best few are kept. None is deleted, and no run ends,
    before the next one is on disk.
 
-  checkpoints = Checkpoints(folder, state.paths, keep_last=3)
+  checkpoints = Checkpoints(folder, state.paths, {'config': ..., 'data': ...})
   step = checkpoints.restore()
-  checkpoints.save(step, best_steps=[400])
-  checkpoints.wait()
+  with checkpoints:
+    checkpoints.save(step, best_steps=[400])
 """
-import atexit
 from collections.abc import Iterable, Mapping
-import contextlib
+import concurrent.futures
+import errno
 import os
 import pathlib
 import re
 import shutil
-import sys
+import types
+from typing import Any
 
-from absl import logging
+import numpy as np
 import tensorflow as tf
 
 from configs.process import command_line
-from configs.process.errors import first_line, UserError
+from configs.process.errors import TryAgain, UserError
+from resnet.run import checkpoint_file, checkpoint_match
+from resnet.run.tensor_index import Damaged
+
+# What only the user can change. Others, an I/O error of a file server for
+# example, may go away.
+_LASTING = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES,
+    errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY,
+    errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG)
+_LEAVE_SECS = 30.0  # For the last save of a run that has failed.
 
 
 class Checkpoints:
   """The checkpoints of one run, in one folder. Only the chief saves."""
 
   def __init__(self, folder: str | os.PathLike,
-               variables: Mapping[str, tf.Variable], keep_last: int = 3):
+               variables: Mapping[str, tf.Variable],
+               identity: Mapping[str, Any], keep_last: int = 3):
     """Reads and writes nothing yet.
 
     Args:
       folder: path of an existing folder.
-      variables: what to save and restore, by name.
+      variables: what to save and restore, by name; one is `step`.
+      identity: what is trained, see checkpoint_match.mismatch.
       keep_last: how many of the newest checkpoints to keep.
     """
     self._folder = pathlib.Path(folder)
+    self._variables, self._identity = dict(variables), identity
     self._keep_last = keep_last
-    # Plain variables in a plain dict: TensorFlow cannot write Keras objects in
-    # the background.
-    self._checkpoint = tf.train.Checkpoint(variables=dict(variables))
-    self._options = tf.train.CheckpointOptions(enable_async=True)
-    self._best_steps: tuple[int, ...] = ()
-    self._saving: int | None = None  # The step of a save that may still run.
-    self._settles_at_exit = False
+    self._writer = concurrent.futures.ThreadPoolExecutor(1, 'checkpoint')
+    self._saving: concurrent.futures.Future | None = None
+    self._has_warned = False
+
+  def __enter__(self) -> 'Checkpoints':
+    return self
+
+  def __exit__(self, kind: type[BaseException] | None,
+               error: BaseException | None,
+               trace: types.TracebackType | None) -> None:
+    """Waits for the last save, so that no run ends well if it failed.
+
+    Of a run that has failed already, it only warns, and waits for a while only.
+    """
+    if error is None:
+      self.wait()
+    elif self._saving and concurrent.futures.wait(
+        [self._saving], _LEAVE_SECS).done:
+      failure = self._saving.exception()
+      if failure:
+        command_line.warn(str(failure))
 
   def steps(self) -> list[int]:
     """Returns the steps of all complete checkpoints, ascending."""
@@ -57,170 +87,220 @@ class Checkpoints:
 
   def sweep(self) -> None:
     """Deletes what a killed save left behind, and data without an index."""
-    for path in self._folder.glob('*_temp'):
-      shutil.rmtree(path, ignore_errors=True)
-    complete = {f'ckpt-{step}' for step in self.steps()}
-    for path in self._folder.glob('ckpt-*.data-*'):
-      if path.name.partition('.')[0] not in complete and not path.with_name(
-          f'{path.name.partition(".")[0]}.index.corrupt').exists():
-        path.unlink()
+    names = [name.partition('.') for name in _names(self._folder)]
+    complete = {stem for stem, _, end in names
+                if end in ('index', 'index.corrupt')}
+    for stem, dot, end in names:
+      path = self._folder / (stem + dot + end)
+      if re.fullmatch('ckpt-[0-9]+_temp', stem):  # TensorFlow's.
+        shutil.rmtree(path, ignore_errors=True)
+      elif re.fullmatch('ckpt-[0-9]+', stem) and (
+          end.endswith('.partial')
+          or end.startswith('data-') and stem not in complete):
+        _delete(path)
 
-  def restore(self, step: int | None = None,
+  def restore(self, step: int | None = None, *, last_step: int | None = None,
               set_aside: bool = True) -> int | None:
-    """Restores the newest readable checkpoint, or exactly that of `step`.
+    """Restores the newest checkpoint that is not damaged, or that of `step`.
 
     Args:
       step: of the checkpoint; None: the newest.
-      set_aside: whether to rename checkpoints that cannot be read.
+      last_step: of the run; None: not known.
+      set_aside: whether to rename damaged ones, if the newest is asked for.
 
     Returns:
       The step restored; None if there is no checkpoint at all.
 
     Raises:
-      UserError: the checkpoint of `step` is missing or cannot be read, or no
-        checkpoint can.
+      UserError: the checkpoint is missing, damaged or not one of this run; or
+        all are damaged.
+      TryAgain: it cannot be read now. No variable is changed then, and no file.
     """
-    steps = self.steps()
     if step is not None:
-      if step not in steps:
-        raise UserError(
-            f'There is no checkpoint of step {step} in {self._folder}: '
-            + (f'choose one of {", ".join(map(str, steps))}.' if steps
-               else 'train first.'))
-      steps = [step]
-    for candidate in reversed(steps):
-      reason = self._try_restore(candidate)
-      if reason is None:
-        return candidate
-      command_line.warn(f'checkpoint {self._prefix(candidate)} cannot be read '
-                        f'({reason}) and is skipped.')
-      if set_aside:
-        index = f'{self._prefix(candidate)}.index'
-        os.replace(index, f'{index}.corrupt')
-    if steps or list(self._folder.glob('*.corrupt')):
+      return self._restore_one(step, last_step)
+    tried = []
+    while left := [s for s in self.steps() if s not in tried]:
+      tried.append(left[-1])
+      try:
+        self._assign(self._checked(left[-1], last_step))
+        return left[-1]
+      except Damaged as damage:
+        self._pass_over(left[-1], damage, set_aside)
+    if tried or any(n.endswith('.corrupt') for n in _names(self._folder)):
       raise UserError(
           f'No checkpoint in {self._folder} can be read '
-          f'({", ".join(f"step {s}" for s in steps) or "all set aside"}): '
+          f'({", ".join(f"step {s}" for s in tried) or "all set aside"}): '
           'restore one from a backup, or start over in another --workdir.')
     return None
 
   def save(self, step: int, best_steps: Iterable[int] = ()) -> None:
-    """Starts to write a checkpoint; returns within milliseconds.
+    """Copies the variables to the host, and starts to write them.
 
-    Waits for the previous save first, and deletes old checkpoints.
+    Waits for the devices, and for the previous save. Old checkpoints are
+    deleted once this one is on disk.
 
     Args:
-      step: updates done.
+      step: updates done, the value of the variable `step`.
       best_steps: steps whose checkpoints are kept however old they are.
 
     Raises:
-      UserError: the previous save failed; the disk may be full.
+      UserError, TryAgain: the previous save failed; see `wait`.
     """
     self.wait()
-    self._best_steps = tuple(best_steps)
-    self._saving = step
-    self._start_writing(step)
-    if not self._settles_at_exit:
-      # Runs before what TensorFlow has just registered, which prints stacks.
-      atexit.register(self._settle)
-      self._settles_at_exit = True
+    tensors: dict[str, np.ndarray | bytes] = {
+        name: np.asarray(variable.numpy())
+        for name, variable in self._variables.items()}
+    if tensors['step'] != step:
+      raise ValueError(f'The state of step {tensors["step"]} is not {step}.')
+    tensors[checkpoint_match.IDENTITY] = checkpoint_match.text(self._identity)
+    self._saving = self._writer.submit(
+        self._write, step, tensors, frozenset(best_steps))
 
   def wait(self) -> None:
-    """Waits until the last save is complete on disk.
+    """Waits until the last save is complete on disk. Writes nothing itself.
 
     Raises:
-      UserError: the save failed; the disk may be full.
+      UserError: the save failed, and the user can fix that: the disk is full,
+        for example.
+      TryAgain: the save failed for another reason.
     """
-    if self._saving is None:
-      return
-    step, self._saving = self._saving, None
-    self._checkpoint.sync()
-    damage = self._damage(step)
-    if damage:
-      with contextlib.suppress(OSError):  # It may not exist.
-        os.unlink(f'{self._prefix(step)}.index')
-      self._start_writing(step)  # Raises the error of the background thread.
-      raise self._failure(step, damage)
-    self._flush(step)
-    self._delete_old()
+    saving, self._saving = self._saving, None
+    if saving:
+      saving.result()
 
-  def _damage(self, step):
-    """Returns why a checkpoint just written cannot be read; None if it can.
-
-    The index is written last. If the disk is full by then, a part of it is
-    left, and TensorFlow reports that only at the next write.
-    """
-    if step not in self.steps():
-      return 'it is missing after it was written'
+  def _write(self, step, tensors, best_steps):
+    """Writes a checkpoint, then deletes old ones. Runs in the background."""
     try:
-      tf.train.load_checkpoint(self._prefix(step))  # Reads the index.
-    except Exception as error:  # As in _try_restore.
-      return first_line(error)
-    return None
-
-  def _flush(self, step):
-    """Fsyncs a checkpoint so that it survives a power cut.
-
-    Waits for the disk, which has written most of it by the next save.
-    """
-    for path in (*self._folder.glob(f'ckpt-{step}.*'), self._folder):
-      file = os.open(path, os.O_RDONLY)
-      try:
-        os.fsync(file)
-      except OSError as error:
-        raise self._failure(step, error.strerror) from error
-      finally:
-        os.close(file)
-
-  def _settle(self):
-    """Waits for a save whose failure no longer matters.
-
-    Keeps TensorFlow from printing a stack for that failure.
-    """
-    logging.set_verbosity(logging.FATAL)
-    self._checkpoint.sync()
-    show = sys.unraisablehook
-    sys.unraisablehook = lambda one: (
-        isinstance(one.exc_value, tf.errors.OpError) or show(one))
-
-  def _start_writing(self, step):
-    try:
-      self._checkpoint.write(self._prefix(step), self._options)
-    except (tf.errors.OpError, OSError) as error:
-      self._saving = None
-      raise self._failure(step, first_line(error)) from error
-
-  def _failure(self, step, reason):
-    kept = ', '.join(map(str, self.steps())) or 'none'
-    return UserError(
-        f'The checkpoint of step {step} could not be written to '
-        f'{self._folder} ({reason}; complete ones: {kept}): free some space or '
-        'fix the permissions, then rerun the same command.')
-
-  def _try_restore(self, step):
-    """Restores a checkpoint; returns None, or why it cannot be read."""
-    try:
-      self._checkpoint.restore(self._prefix(step)).assert_consumed()
-    except Exception as error:  # IndexError, RuntimeError, OpError, ...: each
-      return first_line(error)  # kind of damage raises another one.
-    return None
-
-  def _delete_old(self):
+      durable = checkpoint_file.write(self._prefix(step), tensors)
+    except OSError as error:
+      raise self._not_written(step, error) from error
+    if not durable and not self._has_warned:
+      self._has_warned = True
+      command_line.warn(
+          f'the file system of {self._folder} cannot fsync: a power cut may '
+          'lose the newest checkpoint.')
     steps = self.steps()
-    kept = {*steps[-self._keep_last:], *self._best_steps}
-    for step in steps:
-      if step not in kept:
-        # The index goes first: without it, the rest is not a checkpoint.
-        for path in sorted(self._folder.glob(f'ckpt-{step}.*'),
-                           key=lambda p: p.suffix != '.index'):
-          path.unlink()
+    if step not in steps:
+      raise self._not_written(
+          step, FileNotFoundError(errno.ENOENT, 'another program deleted it'))
+    for old in sorted(set(steps[:-self._keep_last]) - best_steps):
+      # The index goes first: without it, the rest is not a checkpoint.
+      for name in sorted(_names(self._folder),
+                         key=lambda name: not name.endswith('.index')):
+        if name.startswith(f'ckpt-{old}.'):
+          _delete(self._folder / name)
+
+  def _not_written(self, step, error):
+    try:
+      kept = ', '.join(map(str, self.steps())) or 'none'
+    except (UserError, TryAgain):
+      kept = 'unknown'
+    return _failure(
+        error, f'The checkpoint of step {step} could not be written to '
+        f'{self._folder} ({error.strerror}; complete ones: {kept})',
+        'free some space or fix the permissions')
+
+  def _restore_one(self, step, last_step):
+    try:
+      self._assign(self._checked(step, last_step))
+    except Damaged as damage:
+      steps = self.steps()
+      what, remedy = f'There is no checkpoint of step {step}', 'train first'
+      if step in steps:
+        steps.remove(step)
+        what = f'The checkpoint of step {step} is damaged ({damage})'
+        remedy = 'restore it from a backup'
+      if steps:
+        remedy = f'choose one of {", ".join(map(str, steps))}'
+      raise UserError(f'{what} in {self._folder}: {remedy}.') from damage
+    return step
+
+  def _pass_over(self, step, damage, set_aside):
+    """Warns of a damaged checkpoint; renames its index if asked to."""
+    index = pathlib.Path(f'{self._prefix(step)}.index')
+    if not os.path.lexists(index):
+      return  # The run that is evaluated has deleted it meanwhile.
+    what = f'{self._prefix(step)} is damaged ({damage})'
+    if set_aside:
+      try:
+        os.replace(index, f'{index}.corrupt')
+      except OSError as error:
+        raise _failure(
+            error, f'The checkpoint {what} and cannot be renamed '
+            f'({error.strerror})', 'delete it or fix the permissions'
+            ) from error
+    command_line.warn(f'checkpoint {what} and is ' + (
+        f'renamed to {index.name}.corrupt.' if set_aside else 'skipped.'))
+
+  def _checked(self, step, last_step):
+    """Reads a checkpoint; checks that it is this run's, of this step.
+
+    Returns:
+      {name: array} of all variables.
+    """
+    prefix = self._prefix(step)
+    try:
+      tensors = checkpoint_file.read(prefix)
+    except (OSError, MemoryError) as error:
+      reason = getattr(error, 'strerror', None) or 'not enough memory'
+      raise TryAgain(
+          f'The checkpoint {prefix} cannot be read now ({reason}), and nothing '
+          'was changed: rerun the same command; if its files are lost, delete '
+          'them to continue from the checkpoint before it.') from error
+    why = checkpoint_match.mismatch(tensors, self._variables, self._identity)
+    if not why and tensors['step'] != step:
+      why = f'it holds step {tensors["step"]}, not {step}'
+    if not why and last_step is not None and step > last_step:
+      why = f'the run ends at step {last_step}'
+    if why:
+      raise UserError(
+          f'The checkpoint {prefix} is not one of this run ({why}), and nothing'
+          f' was changed: move ckpt-{step}.* out of that folder to continue '
+          'from the checkpoint before it, or give another --workdir.')
+    return tensors
+
+  def _assign(self, tensors):
+    for name, variable in self._variables.items():
+      variable.assign(tensors[name])
 
   def _prefix(self, step):
     return os.fspath(self._folder / f'ckpt-{step}')
 
 
 def steps_in(folder: str | os.PathLike) -> list[int]:
-  """Returns the steps of all complete checkpoints in a folder, ascending."""
-  found = (re.fullmatch(r'ckpt-(\d+)\.index', path.name)
-           for path in pathlib.Path(folder).glob('ckpt-*.index'))
+  """Returns the steps of all complete checkpoints in a folder, ascending.
+
+  Raises:
+    TryAgain: it cannot be listed now.
+  """
+  found = (re.fullmatch(r'ckpt-(0|[1-9][0-9]{0,18})\.index', name)
+           for name in _names(folder))
   return sorted(int(match[1]) for match in found if match)
+
+
+def _names(folder):
+  """Returns the names in a folder; none if it does not exist."""
+  try:
+    return os.listdir(folder)
+  except FileNotFoundError:
+    return []
+  except OSError as error:
+    kind = UserError if error.errno == errno.ENOTDIR else TryAgain
+    raise kind(f'{folder} cannot be listed ({error.strerror}): rerun the same '
+               'command once it can.') from error
+
+
+def _delete(path):
+  try:
+    path.unlink(missing_ok=True)
+  except OSError as error:
+    raise _failure(error, f'{path} cannot be deleted ({error.strerror})',
+                   'delete it or fix the permissions') from error
+
+
+def _failure(error, what, remedy):
+  """Returns the error to raise if a folder cannot be changed."""
+  if error.errno in _LASTING:
+    return UserError(f'{what}: {remedy}, then rerun the same command.')
+  return TryAgain(f'{what}: rerun the same command to continue from the last '
+                  'complete checkpoint.')

@@ -5,11 +5,15 @@ import os
 from typing import Any
 
 from configs import schema
+from configs.process import json_file
 from resnet.distribution.group import Group
 from resnet.run import progress, summaries
 from resnet.run.stopwatch import Stopwatch
 
 _WAITS, _WAIT_FRACTION = 3, 0.1  # Log points, and share of their time.
+_FIGURES = ('step', 'best_step', 'best_accuracy', 'accuracy', 'examples',
+            'seconds')
+_SHARES = ('training', 'input_wait', 'evaluation', 'checkpoints', 'start_up')
 
 
 def replicas(group: Group) -> dict[str, Any]:
@@ -51,6 +55,17 @@ def moved_text(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
   before_text = f' (before: {_replicas_text(before)})' if before else ''
   return (f'continuing on {_replicas_text(now)}{before_text}: batches and '
           'evaluations stay the same, but sums are rounded in another order')
+
+
+def settings_text(differences: Sequence[str]) -> str:
+  """Returns one line for a run that is resumed with other settings.
+
+  Args:
+    differences: see surroundings.differences.
+  """
+  return (f'continuing with other settings ({"; ".join(differences)}): results '
+          'may no longer be, to the last bit, those of a run that was never '
+          'stopped')
 
 
 def values_text(values: Mapping[str, float]) -> str:
@@ -101,6 +116,17 @@ def summary(written: summaries.Summaries, watch: Stopwatch) -> dict[str, Any]:
           'examples': last['examples'],
           'images_per_second': speeds[len(speeds) // 2] if speeds else None,
           'seconds': watch.total(), 'time_shares': watch.shares()}
+
+
+def is_summary(value: Any) -> bool:
+  """Returns whether a value, read from a file, is what `summary` returns."""
+  if not isinstance(value, dict) or 'images_per_second' not in value:
+    return False
+  speed, shares = value['images_per_second'], value.get('time_shares')
+  return (all(json_file.is_number(value.get(name)) for name in _FIGURES)
+          and (speed is None or json_file.is_number(speed))
+          and isinstance(shares, dict)
+          and all(json_file.is_number(shares.get(name)) for name in _SHARES))
 
 
 def finished_text(figures: Mapping[str, Any], path: str | os.PathLike) -> str:

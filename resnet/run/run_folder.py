@@ -1,15 +1,17 @@
 """The folder of a run: what it says of the run, and one writer at a time.
 
-workdir/{config.json, run.json, checkpoints/, train/, eval/, metrics.jsonl}.
-TensorBoard reads workdir.
+workdir/{config.json, data.json, run.json, checkpoints/, train/, eval/,
+metrics.jsonl}. TensorBoard reads workdir. Whatever happens to one of the files,
+the others stay usable: what can be found out again is written anew at the next
+start, and the rest is one sentence.
 
   folder = open_for_training(workdir, config)
-  folder.describe(config, replicas)
+  folder.describe(config, data, {'replicas': ...})
 """
 from collections.abc import Mapping
-import fcntl
+import dataclasses
+import errno
 import fnmatch
-import hashlib
 import json
 import os
 import pathlib
@@ -17,27 +19,39 @@ import platform
 import secrets
 import sys
 import time
-from typing import Any, IO, NamedTuple
-
-import keras
-import tensorflow as tf
+from typing import Any, IO
 
 from configs import schema
-from configs.process import atomic_file
-from configs.process.errors import UserError
+from configs.process import (
+  atomic_file,
+  command_line,
+  file_lock,
+  json_file,
+  typed_fields,
+)
+from configs.process.errors import TryAgain, UserError
 from launch.cluster import contract
 from resnet.distribution import heartbeats
 from resnet.distribution.group import Disagreement, Group
+from resnet.run import checkpoint, data_record, description, software
 
 CHECKPOINTS = 'checkpoints'
+_CONFIG = 'config.json'
 _SHARED_MARK = '.shared'
 _SEEN_WITHIN_SECS = 10.0  # Network file systems show new files late.
+# What another folder would cure.
+_LASTING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR,
+            errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOSPC,
+            errno.EDQUOT)
 
 
-class RunFolder(NamedTuple):
+@dataclasses.dataclass
+class RunFolder:
   """An open run folder, locked until `lock` is closed or the process ends."""
   path: pathlib.Path
-  lock: IO[str] | None  # None: for reading.
+  lock: IO[str] | None = None  # None: for reading.
+  # What is known of the run, see description.read.
+  description: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   @property
   def checkpoints(self) -> pathlib.Path:
@@ -47,34 +61,33 @@ class RunFolder(NamedTuple):
   @property
   def finished(self) -> dict[str, Any] | None:
     """The summary of the run; None if it is not finished."""
-    return self._run_json().get('summary')
+    return self.description.get('summary')
 
-  @property
-  def replicas(self) -> dict[str, Any] | None:
-    """What the run was last trained on, see `describe`; None if it is new."""
-    return self._run_json().get('replicas')
-
-  def describe(self, config: schema.Config,
-               replicas: Mapping[str, Any] | None) -> None:
+  def describe(self, config: schema.Config, data: Mapping[str, Any],
+               run: Mapping[str, Any]) -> None:
     """Writes what this run is. Called before its first step, on each start.
 
     Args:
       config: what is trained.
-      replicas: what it is trained on; see report.replicas.
+      data: what it is trained on, see pipelines.identity.record.
+      run: what else is known, see description.read.
     """
-    write_json(self.path / 'config.json', schema.to_dict(config))
-    write_json(self.path / 'run.json', {
-        'command': sys.argv, 'host': platform.node(), 'replicas': replicas,
-        'versions': versions()})
+    write_json(self.path / _CONFIG, schema.to_dict(config))
+    self.record_data(data)
+    self._write_run({'command': sys.argv, 'host': platform.node(), **run,
+                     'versions': software.versions()})
+
+  def record_data(self, data: Mapping[str, Any]) -> None:
+    """Writes data.json: what the run is trained on."""
+    write_json(self.path / data_record.FILE, data)
 
   def finish(self, summary: Mapping[str, Any]) -> None:
     """Marks the run as finished and stores its summary in run.json."""
-    path = self.path / 'run.json'
-    write_json(path, {**read_json(path), 'summary': summary})
+    self._write_run({**self.description, 'summary': summary})
 
-  def _run_json(self):
-    path = self.path / 'run.json'
-    return read_json(path) if path.exists() else {}
+  def _write_run(self, values):
+    write_json(self.path / description.FILE, values)
+    self.description = values
 
 
 def open_for_training(workdir: str | os.PathLike, config: schema.Config,
@@ -91,20 +104,30 @@ def open_for_training(workdir: str | os.PathLike, config: schema.Config,
   Raises:
     UserError: the folder cannot be written, holds something else, holds a run
       with a different configuration, or another process is training in it.
+    TryAgain: it cannot be written now.
   """
   path = pathlib.Path(workdir).expanduser()
   if not chief:
-    return RunFolder(path, None)
+    return RunFolder(path)
   try:
     _check_ours(path, workdir)
     (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     lock = _lock(path, workdir)
-    _check_same(path, workdir, config)
+    damage = _check_same(path, workdir, config)
   except OSError as error:
-    raise UserError(
-        f'--workdir={workdir} cannot be written ({error.strerror}): give a '
-        'folder that you may write to.') from error
-  return RunFolder(path, lock)
+    if error.errno in _LASTING:
+      raise UserError(
+          f'--workdir={workdir} cannot be written ({error.strerror}): give a '
+          'folder that you may write to.') from error
+    raise TryAgain(
+        f'--workdir={workdir} cannot be written now ({error.strerror}): rerun '
+        'the same command once it can.') from error
+  if damage:
+    command_line.warn(
+        f'{damage.path} is damaged ({damage.reason}): it is written anew, if '
+        'the checkpoints are of the same configuration.')
+    return RunFolder(path, lock)  # Whether it is finished is not known.
+  return RunFolder(path, lock, description.read(path))
 
 
 def finished(workdir: str | os.PathLike,
@@ -112,16 +135,20 @@ def finished(workdir: str | os.PathLike,
   """Returns the summary of the run in workdir if it is finished.
 
   Returns:
-    The summary; None if there is no finished run, or one of another config.
+    The summary; None if there is no finished run, or one of another config, or
+    if that is not known.
 
   Raises:
-    UserError: a file in the folder is damaged.
+    UserError, TryAgain: the folder cannot be read.
   """
-  folder = RunFolder(pathlib.Path(workdir).expanduser(), None)
-  if (not (folder.path / 'config.json').is_file()
-      or schema.differences(read_config(workdir), config)):
+  path = pathlib.Path(workdir).expanduser()
+  try:
+    if not (path / _CONFIG).exists() or schema.differences(
+        read_config(workdir), config):
+      return None
+  except json_file.Damaged:
     return None
-  return folder.finished
+  return description.read(path).get('summary')
 
 
 def check_usable(workdir: str | os.PathLike, config: schema.Config) -> None:
@@ -172,70 +199,31 @@ def check_shared(folder: RunFolder, group: Group) -> None:
         'workers share.')
 
 
-def identity(config: schema.Config) -> dict[str, list[bytes]]:
-  """Returns what must be the same in all processes of a run.
-
-  Returns:
-    {what: [content]}, as Group.check_same takes it.
-  """
-  return {
-      'config fields': [json.dumps(schema.to_dict(config)).encode()],
-      'versions of Python, TensorFlow or Keras': [
-          json.dumps(versions()).encode()],
-      'source files': [code_digest().encode()]}
-
-
 def read_config(workdir: str | os.PathLike) -> schema.Config:
   """Reads the config of the run in `workdir`.
 
   Raises:
-    UserError: there is no run, or its config cannot be read.
+    json_file.Damaged: it is not the config of a run.
+    UserError: there is no run, or it was written by another version.
+    TryAgain: it cannot be read now.
   """
-  path = pathlib.Path(workdir).expanduser() / 'config.json'
-  if not path.is_file():
+  path = pathlib.Path(workdir).expanduser() / _CONFIG
+  values = json_file.read(path)
+  if values is None:
     raise UserError(
         f'--workdir={workdir} is not a run folder (there is no {path}): give '
         'the folder that `python -m resnet.train` wrote.')
-  return schema.from_dict(read_json(path))
-
-
-def read_json(path: pathlib.Path) -> dict[str, Any]:
-  """Reads a JSON object.
-
-  Raises:
-    UserError: the file holds anything else.
-  """
   try:
-    values = json.loads(path.read_text())
-    if not isinstance(values, dict):
-      raise ValueError('it is not a JSON object')
-  except ValueError as error:
-    raise UserError(
-        f'{path} is damaged ({error}): restore it from a backup, or start over '
-        'in another --workdir.') from error
-  return values
+    config = schema.from_dict(values)
+    typed_fields.check_types(config)
+  except typed_fields.WrongType as error:
+    raise json_file.Damaged(path, str(error).rstrip('.')) from error
+  return config
 
 
 def write_json(path: str | os.PathLike, values: Mapping[str, Any]) -> None:
   """Replaces a file atomically with a JSON object."""
   atomic_file.write(path, json.dumps(values, indent=2) + '\n')
-
-
-def versions() -> dict[str, str]:
-  """Returns the versions in use: {'python', 'tensorflow', 'keras'}."""
-  return {'python': platform.python_version(), 'tensorflow': tf.__version__,
-          'keras': keras.__version__}
-
-
-def code_digest() -> str:
-  """Returns a digest of all source files that can change what is trained."""
-  root = pathlib.Path(__file__).parents[2]
-  code = hashlib.sha256()
-  for package in ('configs', 'launch/cluster', 'pipelines', 'resnet'):
-    for path in sorted((root / package).rglob('*.py')):
-      code.update(f'{path.relative_to(root)}\0'.encode())
-      code.update(path.read_bytes())
-  return code.hexdigest()
 
 
 def _reads(path, number):
@@ -250,7 +238,7 @@ def _check_ours(path, workdir):
   """Raises UserError if a path is neither a run folder nor free for one."""
   foreign = path.exists() and (
       not path.is_dir() or (any(path.iterdir())
-                            and not (path / 'config.json').exists()
+                            and not (path / _CONFIG).exists()
                             and not _only_ours(path)))
   if foreign:
     raise UserError(
@@ -264,7 +252,7 @@ def _only_ours(path):
   A run that is killed early leaves such a folder.
   """
   names = (CHECKPOINTS, '.lock', _SHARED_MARK, heartbeats.FOLDER)
-  patterns = ('config.json*.partial', f'{contract.DOCTOR_MARK}*')
+  patterns = (f'{_CONFIG}*.partial', f'{contract.DOCTOR_MARK}*')
   return all(
       entry.name in names
       or any(fnmatch.fnmatch(entry.name, pattern) for pattern in patterns)
@@ -273,27 +261,45 @@ def _only_ours(path):
 
 def _lock(path, workdir):
   """Locks a run folder for this process; returns the open lock file."""
-  lock = (path / '.lock').open('a+')
+  lock = (path / '.lock').open('a+', errors='replace')
   try:
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    lacking = file_lock.take(lock)
   except BlockingIOError as error:
     lock.seek(0)
+    holder = lock.read().strip()
+    name = f'process {holder}' if holder.isdecimal() else 'another process'
     raise UserError(
-        f'--workdir={workdir} is in use by process {lock.read().strip()}: wait '
-        'for it, stop it, or give another folder.') from error
+        f'--workdir={workdir} is in use by {name}: wait for it, stop it, or '
+        'give another folder.') from error
+  if lacking:
+    command_line.warn(file_lock.warning(workdir, lacking))
   lock.truncate(0)
   lock.write(str(os.getpid()))
   lock.flush()
   return lock
 
 
-def _check_same(path, workdir, config):
-  """Raises UserError if a folder holds a run with a different config."""
-  if not (path / 'config.json').exists():
-    return
-  differences = schema.differences(read_config(path), config)
+def _check_same(path, workdir, config) -> json_file.Damaged | None:
+  """Checks that a folder holds no run with a different config.
+
+  Returns:
+    None; or what is wrong with config.json, if checkpoints can tell instead
+    what was trained.
+
+  Raises:
+    UserError: it holds a run with a different config.
+  """
+  if not (path / _CONFIG).exists():
+    return None
+  try:
+    differences = schema.differences(read_config(path), config)
+  except json_file.Damaged as damage:
+    if checkpoint.steps_in(path / CHECKPOINTS):
+      return damage
+    raise
   if differences:
     raise UserError(
         f'--workdir={workdir} holds a run with a different configuration '
         f'({"; ".join(differences)}): give these fields their old values to '
         'continue it, or give another --workdir.')
+  return None

@@ -3,13 +3,15 @@
 Each log point and each evaluation adds one line to metrics.jsonl, a record
 {'split', 'step', 'time' (Unix seconds), name: number, ...}, and one step to the
 events. A resumed run first drops what comes after its checkpoint. Each step is
-thus written once, as if the run had never stopped.
+thus written once, as if the run had never stopped. Times never go back, even if
+the clock of the machine does, or the run is resumed on one that is behind.
 """
 from collections.abc import Callable, Mapping, Sequence
 import json
 import os
 import pathlib
 import platform
+import re
 import time
 from typing import Any
 
@@ -18,8 +20,14 @@ from tensorboard.plugins.scalar import summary_v2 as scalar_summary
 from tensorboard.plugins.text import summary_v2 as text_summary
 from tensorboard.summary.writer import record_writer
 
-from configs.process import atomic_file
+from configs.process import atomic_file, command_line, json_file
 from resnet.run import hparams
+
+_SPLITS = ('train', 'eval')
+_LAST_SECS = 10**10 - 10**9  # Of times that are not damaged: in 2255.
+# TensorBoard reads files in the order of their names. '~' comes after digits.
+_PREFIX = 'events.out.tfevents.'
+_EVENTS = re.compile(re.escape(_PREFIX) + r'(~?)(\d{10})\..*')
 
 # Pyright does not see the names that protocol buffers define at run time.
 _Event = event_pb2.Event  # pyright: ignore[reportAttributeAccessIssue]
@@ -44,19 +52,22 @@ class Summaries:
       chief: whether to write. The other workers only keep the same records.
     """
     workdir = pathlib.Path(workdir)
-    self._clock, self._chief = clock, chief
+    self._chief = chief
     path = workdir / 'metrics.jsonl'
-    self.records = [r for r in read(path) if r['step'] <= first_step]
+    found = read(path) if chief else _load(path)[0]
+    self.records = [r for r in found if r['step'] <= first_step]
+    self._now = _Forward(clock, max((r.get('time', 0) for r in found),
+                                    default=0))
     self._events = {}
     if not chief:
       return
     _rewrite(path, self.records)
     self._file = path.open('a')
-    for split in ('train', 'eval'):
-      self._events[split] = _open_events(workdir / split, clock)
-      self._add(split, file_version='brain.Event:2')
+    for split in _SPLITS:
+      self._events[split] = _open_events(workdir / split, self._now)
+      self._add(split, self._now(), file_version='brain.Event:2')
       # At this mark, readers drop earlier events that have a later step.
-      self._add(split, step=first_step + 1,
+      self._add(split, self._now(), step=first_step + 1,
                 session_log=_SessionLog(status=_SessionLog.START))
 
   def write(self, split: str, step: int, values: Mapping[str, float]) -> None:
@@ -67,20 +78,22 @@ class Summaries:
       step: updates done.
       values: {tag: number}.
     """
-    record = {'split': split, 'step': step, 'time': self._clock(), **values}
+    now = self._now()
+    record = {'split': split, 'step': step, 'time': now, **values}
     self.records.append(record)
     if not self._chief:
       return
     self._file.write(json.dumps(record) + '\n')
     self._file.flush()
     for tag, value in values.items():
-      self._add(split, step=step,
+      self._add(split, now, step=step,
                 summary=scalar_summary.scalar_pb(tag, value))
     self._events[split].flush()
 
   def write_text(self, tag: str, text: str) -> None:
     """Writes a text for TensorBoard, at step 0. Only the chief may call it."""
-    self._add('train', step=0, summary=text_summary.text_pb(tag, text))
+    self._add('train', self._now(), step=0,
+              summary=text_summary.text_pb(tag, text))
     self._events['train'].flush()
 
   def write_settings(self, settings: Mapping[str, Any]) -> None:
@@ -88,14 +101,15 @@ class Summaries:
 
     Only the chief may call it.
     """
-    self._add('eval', step=0,
-              summary=hparams.start(settings, self._clock()))
+    now = self._now()
+    self._add('eval', now, step=0, summary=hparams.start(settings, now))
     self._events['eval'].flush()
 
   def write_success(self, step: int) -> None:
     """Writes for TensorBoard's HParams tab that all steps are done."""
     if self._chief:
-      self._add('eval', step=step, summary=hparams.success(self._clock()))
+      now = self._now()
+      self._add('eval', now, step=step, summary=hparams.success(now))
 
   def has(self, split: str, step: int) -> bool:
     """Returns whether there is a record of a split at a step."""
@@ -117,21 +131,74 @@ class Summaries:
     for writer in self._events.values():
       writer.close()
 
-  def _add(self, split, **fields):
+  def _add(self, split, wall_time, **fields):
     self._events[split].write(_Event(
-        wall_time=self._clock(), **fields).SerializeToString())
+        wall_time=wall_time, **fields).SerializeToString())
+
+
+class _Forward:
+  """A clock that never goes back: where it would, it counts on from before."""
+
+  def __init__(self, clock: Callable[[], float], last: float):
+    self._clock, self.last, self._read_at = clock, last, time.monotonic()
+
+  def __call__(self) -> float:
+    passed = time.monotonic() - self._read_at
+    self.last = max(self._clock(), self.last + passed)
+    self._read_at += passed
+    return self.last
+
+  def start_from(self, last: float) -> None:
+    """Makes it go on from `last`, if it would go on from earlier."""
+    self.last = max(self.last, last)
 
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
-  """Returns the records of a metrics.jsonl, without a torn last line."""
-  records = []
-  if path.exists():
-    for line in path.read_text().splitlines():
-      try:
-        records.append(json.loads(line))
-      except ValueError:
-        break
+  """Returns the records of a metrics.jsonl, by their steps.
+
+  Lines that are damaged are left out, with a warning. A last line without an
+  end is what a killed process leaves: it is left out too.
+
+  Raises:
+    UserError, TryAgain: the file cannot be read.
+  """
+  records, damaged = _load(path)
+  if damaged:
+    command_line.warn(
+        f'{path} has {damaged} damaged line{"s" * (damaged > 1)}, left out: '
+        'the figures of those steps are lost, the others are kept.')
   return records
+
+
+def _load(path):
+  """Returns (records, number of damaged lines)."""
+  records, damaged = [], 0
+  *lines, last = (json_file.content_of(path) or b'').split(b'\n')
+  for line in [*lines, last]:
+    try:
+      record = json.loads(line.decode())
+    except (ValueError, RecursionError):  # Not UTF-8, or not JSON.
+      record = None
+    if _is_record(record):
+      records.append(record)
+    elif line and (line is not last or b'\0' in line):
+      damaged += 1
+  records.sort(key=lambda record: record['step'])
+  return records, damaged
+
+
+def _is_record(value):
+  """Returns whether what was read is a record, as Summaries.write writes it."""
+  if not (isinstance(value, dict) and value.get('split') in _SPLITS
+          and json_file.is_whole(value.get('step'))):
+    return False
+  numbers = {name: v for name, v in value.items() if name != 'split'}
+  loss = numbers.pop('loss', 0.0)  # May be infinite, of an evaluation.
+  return (isinstance(loss, float) or json_file.is_number(loss)) and (
+      all(map(json_file.is_number, numbers.values()))
+      and 0 <= numbers.get('time', 0) < _LAST_SECS
+      and (value['split'] == 'train'
+           or 'accuracy' in numbers and 'examples' in numbers))
 
 
 def best(records: Sequence[dict[str, Any]], count: int
@@ -143,14 +210,29 @@ def best(records: Sequence[dict[str, Any]], count: int
   return sorted(records, key=lambda r: (-r['accuracy'], r['step']))[:count]
 
 
-def _open_events(folder, clock):
-  """Opens a new file of events. Readers sort the files of a folder by name.
+def _open_events(folder, now):
+  """Opens a new file of events, which readers put after those that are there.
 
   TensorBoard's own writer is not used: it is a thread, and prints a stack for
   each error.
+
+  Args:
+    folder: its folder, which need not exist.
+    now: a _Forward.
   """
   folder.mkdir(exist_ok=True)
-  name = f'events.out.tfevents.{clock():010.0f}.{platform.node()}.{os.getpid()}'
+  there = sorted(
+      match.groups() for match in map(_EVENTS.fullmatch, os.listdir(folder))
+      if match)
+  mark, secs = '', int(now())
+  if there:
+    mark, last = there[-1][0], int(there[-1][1])
+    if last < _LAST_SECS:
+      now.start_from(last)
+      secs = max(int(now()), last + 1)
+    else:  # Not a time: another program's.
+      mark = '~'
+  name = f'{_PREFIX}{mark}{secs:010d}.{platform.node()}.{os.getpid()}'
   return record_writer.RecordWriter((folder / name).open('ab'))
 
 

@@ -37,7 +37,9 @@ def measure(config: schema.Config, reading: Reading, jit: str,
   Raises:
     subprocess.CalledProcessError: the process failed.
   """
-  config = dataclasses.replace(config, train_epochs=0.0, train_steps=1)
+  config = dataclasses.replace(
+      config, train_epochs=0.0, train_steps=1,
+      schedule=dataclasses.replace(config.schedule, warmup_epochs=0.0))
   environ = {name: value for name, value in os.environ.items()
              if name != 'TF_XLA_FLAGS'}  # It names another cache.
   environ['XDG_CACHE_HOME'] = cache_folder

@@ -14,6 +14,7 @@ if a problem says why.
 from collections.abc import Callable
 import json
 import os
+import pathlib
 from typing import Any, TypeVar
 
 from absl import flags
@@ -37,7 +38,7 @@ parse = training_flags.parse
 def main(parsed: tuple[schema.Config, str, list[str]]) -> int:
   """Prints the line; returns the exit code."""
   with tensorflow_process.starting():
-    from resnet.run import run_folder
+    from resnet.run import run_folder, software
 
   config, recipe, others = parsed
   command_line.refuse(others)
@@ -45,7 +46,7 @@ def main(parsed: tuple[schema.Config, str, list[str]]) -> int:
   workdir = training_flags.workdir(recipe).absolute()
   problems = []
   devices = _ask(problems, _devices)
-  data = _ask(problems, lambda: _data(config))
+  data = _ask(problems, lambda: _data(config, workdir, problems))
   _ask(problems, lambda: run_folder.check_usable(workdir, config))
   print(json.dumps({
       'strategy': flags.FLAGS.strategy,
@@ -53,7 +54,7 @@ def main(parsed: tuple[schema.Config, str, list[str]]) -> int:
       'config': {path: repr(value)
                  for path, value in schema.plain_fields(config).items()},
       'global_batch': config.global_batch, 'workdir': os.fspath(workdir),
-      'versions': run_folder.versions(), 'code': run_folder.code_digest(),
+      'versions': software.versions(), 'code': software.code_digest(),
       'devices': devices, 'data': data, 'problems': problems}))
   return command_line.DONE
 
@@ -83,15 +84,25 @@ def _devices() -> list[str]:
   return [gpus[int(index)] if kind == 'GPU' else kind for kind, index in kinds]
 
 
-def _data(config: schema.Config) -> dict[str, Any]:
-  """Returns name, sizes and digest of the data set."""
-  from pipelines import sources
+def _data(config: schema.Config, workdir: pathlib.Path,
+          problems: list[str]) -> dict[str, Any]:
+  """Returns name, sizes and digest of the data set.
 
-  # Nothing is decoded: the first images and the lengths of all are enough.
-  reading = reading_flags.get()._replace(memory_gib=0)
+  Adds a problem if the run in workdir began with other data.
+  """
+  from pipelines import identity, sources
+  from resnet import plan
+  from resnet.run import data_record
+
+  # Nothing is decoded: the first images and the checksums of all are enough.
   train, evaluation = (
-      sources.load(config.data.name, split, reading, config.data.image_size)
+      sources.open_split(config.data.name, split, reading_flags.get(),
+                         config.data.image_size)
       for split in (config.data.train_split, config.data.eval_split))
+  plan.check(config, train.size)
+  schema.check_images(config, *train.image_shape[:2])
+  record = identity.record(train.identity, evaluation.identity)
+  _ask(problems, lambda: data_record.check(workdir, record))
   return {'name': config.data.name, 'train': train.size,
           'eval': evaluation.size,
           'digest': sources.digest(train) + sources.digest(evaluation)}

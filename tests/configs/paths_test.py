@@ -9,9 +9,26 @@ from configs.process.errors import UserError
 
 @pytest.mark.parametrize('text', [
     'runs/a', '/runs/a', 'a b', 'brackets [2]', 'back\\slash', 'gs:', 'a:b/c',
-    'café', 'C', '.', 'x:', '1:/a'])
+    'café', '日本　語', 'C', '.', 'x:', '1:/a'])
 def test_local_paths_stay_as_they_are(text):
   assert paths.local(text, '--workdir') == pathlib.Path(text)
+
+
+def test_the_longest_paths_are_local():
+  for text in ('x' * 255, 'é' * 127, 'a/' * 2047):
+    assert paths.local(text, '--workdir') == pathlib.Path(text)
+
+
+def test_a_folder_named_like_a_home_is_not_one():
+  """Nobody who gets the path may expand it once more."""
+  assert paths.local('./~', '--workdir') == pathlib.Path.cwd() / '~'
+
+
+@pytest.mark.parametrize('home', ['relative', '~'])
+def test_a_home_that_is_none(monkeypatch, home):
+  monkeypatch.setenv('HOME', home)
+  with pytest.raises(UserError, match='begins with ~, but there is no home'):
+    paths.local('~/runs', '--workdir')
 
 
 def test_home_is_expanded(monkeypatch):
@@ -33,7 +50,13 @@ def test_home_is_expanded(monkeypatch):
     ('a\0b', '--workdir=a?b has control characters'),
     ('a\nb', '--workdir=a?b has control characters'),
     ('a\udcffb', '--workdir=a?b is not UTF-8'),
-    ('~no-such-user/x', 'begins with ~, but there is no home folder'),
+    ('~no-such-user/x', '--workdir=~no-such-user/x begins with ~no-such-user, '
+     'but there is no home folder'),
+    ('a/' + 'x' * 256, 'is too long: give a path of at most 4095 bytes, with '
+     'names of at most 255'),
+    ('é' * 128, 'is too long'),
+    ('a/' * 2048, 'is too long'),
+    ('a\u2028b', '--workdir=a?b has control characters'),
 ])
 def test_others_are_refused(text, words):
   with pytest.raises(UserError) as refused:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from configs import loading, schema
+from configs.process import typed_fields
 from configs.process.errors import UserError
 
 _ALLOWED = {
@@ -21,22 +22,34 @@ _ALLOWED = {
     'schedule.name': ['constant', 'step', 'cosine', 'polynomial'],
     'precision': ['float32', 'bfloat16', 'float16'],
 }
-_LIMITS = {  # What is said of fields that may not be negative.
-    'of at least 0': [
-        'model.batch_norm_epsilon', 'augment.crop_padding',
-        'augment.brightness', 'augment.contrast', 'augment.saturation',
-        'augment.cutout', 'augment.mixup', 'augment.cutmix', 'data.image_size',
-        'optimizer.epsilon', 'optimizer.weight_decay', 'schedule.peak',
-        'schedule.end', 'schedule.warmup_epochs', 'schedule.drop_factor',
-        'schedule.power', 'train_epochs', 'train_steps', 'seed'],
-    'of at least 1': [
-        'model.depth', 'model.width', 'global_batch', 'eval_batch',
-        'augment.layers', 'augment.repeats'],
-    'of at least 0 and less than 1': [
+# What is said of numbers out of range, and those of the fields with that range
+# that are allowed at its ends.
+_LIMITS = {
+    'of at least 0': ((0, 1e300), [
+        'schedule.peak', 'schedule.end', 'schedule.drop_factor']),
+    'of at least 0 and less than 1': ((0, 0.999), [
         'label_smoothing', 'optimizer.momentum', 'optimizer.beta_1',
-        'optimizer.beta_2', 'model.batch_norm_momentum'],
-    'from 0 to 1': ['augment.smallest_crop', 'augment.erasing'],
-    'from 0 to 10': ['augment.magnitude'],
+        'optimizer.beta_2', 'model.batch_norm_momentum']),
+    'of 0, or from 0.001 to 100': ((0, 0.001, 100), [
+        'augment.mixup', 'augment.cutmix']),
+    'from 0 to 1': ((0, 1), [
+        'augment.smallest_crop', 'augment.erasing', 'model.batch_norm_epsilon',
+        'optimizer.epsilon']),
+    'from 0 to 10': ((0, 10), ['augment.magnitude', 'optimizer.weight_decay']),
+    'from 0 to 100': ((0, 100), [
+        'augment.brightness', 'augment.contrast', 'augment.saturation',
+        'schedule.power']),
+    'from 1 to 100': ((1, 100), ['augment.layers']),
+    'from 1 to 1024': ((1, 1024), ['model.width']),
+    'from 1 to 2000': ((1, 1202, 2000), ['model.depth']),
+    'from 0 to 8192': ((0, 8192), [
+        'augment.crop_padding', 'augment.cutout', 'data.image_size']),
+    'from 1 to 1048576': ((1, 1048576), [
+        'global_batch', 'eval_batch', 'augment.repeats']),
+    'from 0 to 1000000': ((0, 1000000), [
+        'schedule.warmup_epochs', 'train_epochs']),
+    'from 0 to 1000000000000': ((0, 1000000000000), ['train_steps']),
+    'from 0 to 4294967295': ((0, 4294967295), ['seed']),
 }
 
 
@@ -111,13 +124,31 @@ def test_unknown_words_are_refused_with_the_known_ones(path):
 
 
 @pytest.mark.parametrize('path, limits', [
-    (path, limits) for limits, paths in _LIMITS.items() for path in paths])
-def test_numbers_below_the_minimum_are_refused(path, limits):
-  minimum = 1 if limits == 'of at least 1' else 0
-  assert _refusal(**{path: minimum - 1}) == (
-      f'config.{path}={minimum - 1} is out of range: give a value {limits}.')
-  other_length = {'train_epochs': 1} if path == 'train_steps' else {}
-  assert schema.check(_config(**{path: minimum}, **other_length)) is None
+    (path, limits) for limits, (_, paths) in _LIMITS.items() for path in paths])
+def test_numbers_below_the_minimum_and_above_the_maximum(path, limits):
+  allowed, _ = _LIMITS[limits]
+  for value in allowed:
+    # The batch may not be less than the repeats, and a run may not be endless.
+    fitting = {'global_batch': value} if path == 'augment.repeats' else {}
+    if path in ('train_epochs', 'train_steps'):
+      fitting = {'train_steps': 0, 'train_epochs': 0.0, 'global_batch': 1}
+      if not value:
+        fitting['train_steps' if path == 'train_epochs' else 'train_epochs'] = 1
+    schema.check(_config(**{**fitting, path: value}))
+  wrong = [min(allowed) - 1]
+  if limits != 'of at least 0':
+    wrong.append(max(allowed) + 1)
+  for value in wrong:
+    assert _refusal(**{path: value}) == (
+        f'config.{path}={value} is out of range: give a value {limits}.')
+
+
+def test_every_number_has_limits():
+  with_limits = {path for _, paths in _LIMITS.values() for path in paths}
+  assert with_limits | {
+      'data.mean', 'data.stddev', 'augment.sizes', 'schedule.drops_at'} == {
+          path for path in _paths() if not isinstance(
+              schema.plain_fields(schema.Config())[path], str | bool)}
 
 
 def test_minimum_holds_for_each_item_of_a_tuple():
@@ -126,7 +157,7 @@ def test_minimum_holds_for_each_item_of_a_tuple():
       'at least 0 and less than 1.')
 
 
-@pytest.mark.parametrize('path', _LIMITS['of at least 0 and less than 1'])
+@pytest.mark.parametrize('path', _LIMITS['of at least 0 and less than 1'][1])
 def test_shares_are_less_than_one(path):
   assert schema.check(_config(**{path: 0.999})) is None
   assert _refusal(**{path: 1.0}) == (
@@ -193,11 +224,96 @@ def test_from_dict_refuses_fields_of_another_version():
 
 @pytest.mark.parametrize('name, most', [
     ('smallest_crop', 1), ('erasing', 1), ('magnitude', 10)])
-def test_numbers_above_the_maximum_are_refused(name, most):
+def test_numbers_just_above_the_maximum_are_refused(name, most):
   assert schema.check(_config(**{f'augment.{name}': float(most)})) is None
   assert _refusal(**{f'augment.{name}': most + 0.5}) == (
       f'config.augment.{name}={most + 0.5} is out of range: give a value from '
       f'0 to {most}.')
+
+
+@pytest.mark.parametrize('mean, stddev', [
+    ((1001.0,), ()), ((), (1001.0,)), ((0.0, -1001.0), ()), ((), (-1.0,))])
+def test_statistics_that_no_image_has(mean, stddev):
+  assert 'is out of range' in _refusal(
+      **{'data.mean': mean, 'data.stddev': stddev})
+
+
+def test_a_run_uses_positions_of_48_bits():
+  assert schema.check(_config(train_steps=2**28, global_batch=2**20)) is None
+  assert _refusal(train_steps=2**28 + 1, global_batch=2**20) == (
+      'config.train_steps=268435457 with config.global_batch=1048576 takes '
+      'more than 281474976710656 images: give at most 268435456 steps.')
+
+
+def test_a_warm_up_is_not_longer_than_the_run():
+  length = {'train_steps': 0, 'train_epochs': 2.5}
+  assert schema.check(_config(
+      **length, **{'schedule.warmup_epochs': 2.5})) is None
+  assert _refusal(**length, **{'schedule.warmup_epochs': 3}) == (
+      'config.schedule.warmup_epochs=3 is longer than the run, '
+      'config.train_epochs=2.5: give at most 2.5.')
+
+
+@pytest.mark.parametrize('changes, sides, words', [
+    ({'cutout': 33}, (32, 40), 'config.augment.cutout=33 erases a square that '
+     'is larger than images of 32 pixels a side: give at most 32.'),
+    ({'cutout': 17, 'sizes': (16, 32)}, (32, 32), 'give at most 16.'),
+    ({'crop_padding': 32}, (40, 32), 'config.augment.crop_padding=32 can shift '
+     'everything out of images of 32 pixels a side: give at most 31.'),
+    ({'cutout': 32, 'crop_padding': 31}, (32, 32), None),
+    ({}, (1, 1), None),
+])
+def test_augmentation_leaves_something_of_the_image(changes, sides, words):
+  config = schema.Config(augment=schema.Augment(**changes))
+  if words is None:
+    schema.check_images(config, *sides)
+  else:
+    with pytest.raises(UserError) as error:
+      schema.check_images(config, *sides)
+    assert str(error.value).endswith(words)
+
+
+class _Unprintable:
+  def __repr__(self):
+    raise RuntimeError
+
+
+@pytest.mark.parametrize('path, value, words', [
+    ('model', None, 'config.model=None has the wrong type: give a '
+     'configs.schema.Model.'),
+    ('augment', schema.Model(), 'give a configs.schema.Augment.'),
+    ('data', schema.Data, 'give a configs.schema.Data.'),
+    ('optimizer', {'name': 'sgd'}, "config.optimizer={'name': 'sgd'} has the"),
+    pytest.param('seed', 10**5000, 'config.seed=<int> is out of range',
+                 id='seed'),
+    ('seed', _Unprintable(), 'config.seed=<_Unprintable> has the wrong type'),
+    ('train_epochs', 10**400, 'has the wrong type: give a number'),
+    pytest.param('label_smoothing', -10**5000, 'has the wrong type: give a num',
+                 id='label_smoothing'),
+])
+def test_whatever_a_recipe_holds(path, value, words):
+  assert words in _refusal(**{path: value})
+
+
+@pytest.mark.parametrize('text', ['a\nb', 'a\0', 'a\udcff', '\x1b[2J'])
+def test_texts_that_are_no_names(text):
+  assert 'has control characters, or is not UTF-8' in _refusal(
+      **{'data.name': text})
+
+
+@pytest.mark.parametrize('path, near', [
+    ('model.wdith', 'config.model.width'), ('trian_steps', 'config.train_steps')
+])
+def test_misspelt_attributes_are_not_ignored(path, near):
+  assert _refusal(**{path: 5}).startswith(
+      f'config.{path} does not exist (did you mean {near}?): the fields are ')
+
+
+@pytest.mark.parametrize('values', [
+    5, None, [], {'model': 5}, {'model': None}, {'data': []}])
+def test_from_dict_refuses_what_is_no_object(values):
+  with pytest.raises(UserError, match='has the wrong type: give a JSON object'):
+    schema.from_dict(values)
 
 
 def test_sizes_need_images_that_are_resized():
@@ -207,7 +323,7 @@ def test_sizes_need_images_that_are_resized():
       'config.augment.sizes=(128, 224) resizes images, but '
       'config.data.image_size=0 does not: set image_size to the size for '
       'evaluation, or sizes to ().')
-  assert 'give a value of at least 1' in _refusal(
+  assert 'give a value from 1 to 8192' in _refusal(
       **{'augment.sizes': (0, 224), 'data.image_size': 224})
 
 
@@ -257,12 +373,12 @@ _TOP_FIELDS = ('label_smoothing, precision, global_batch, eval_batch, '
     ('zzz', f': the fields are {_TOP_FIELDS}.'),
 ])
 def test_unknown_field_suggests(path, sentence):
-  assert schema.unknown_field(path, schema.Config()) == (
+  assert typed_fields.unknown(path, schema.Config()) == (
       f'config.{path} does not exist{sentence}')
 
 
 def test_unknown_group_lists_all_fields():
-  text = schema.unknown_field('network.size', schema.Config())
+  text = typed_fields.unknown('network.size', schema.Config())
   assert all(f'{path},' in text for path in _paths() if path != 'seed')
 
 
@@ -272,12 +388,12 @@ def test_unknown_group_lists_all_fields():
     ('schedule.drops_at', 'a tuple of numbers such as 0.5,0.75'),
     ('augment.sizes', 'a tuple of whole numbers such as 128,224')])
 def test_type_name(path, words):
-  assert schema.type_name(path, schema.Config()) == words
+  assert typed_fields.type_name(path, schema.Config()) == words
 
 
 def test_type_name_of_an_unknown_field():
   with pytest.raises(KeyError, match='model.size'):
-    schema.type_name('model.size', schema.Config())
+    typed_fields.type_name('model.size', schema.Config())
 
 
 def test_a_standard_deviation_must_be_positive():

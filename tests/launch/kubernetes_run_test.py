@@ -216,7 +216,7 @@ def _state(workdir):
       os.fspath(workdir / 'checkpoints' / 'ckpt-100'))
   return {name: reader.get_tensor(name)
           for name in reader.get_variable_to_shape_map()
-          if name.startswith('variables')}
+          if name != 'identity'}
 
 
 def _undisturbed(workdir, objects):

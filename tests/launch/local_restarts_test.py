@@ -47,6 +47,28 @@ def test_failures_are_counted_and_143_is_not():
   assert [v.cause.code for v in verdicts] == [143, 7, 143, 7, 143, 7]
 
 
+def test_143_without_a_new_checkpoint_is_a_failure():
+  """Also the one after a restart that made progress."""
+  saved, not_saved = (_ended(143, 143, saved=saved) for saved in (True, False))
+  verdicts = _verdicts([saved, not_saved, saved, not_saved], failures=1)
+  assert [v.code for v in verdicts] == [None] * 3 + [1]
+  assert [v.sentence for v in verdicts[1::2]] == [
+      'restarting (1 of 1 restarts: exit code 143 without a new checkpoint)',
+      'not restarting (--max_restarts=1 is used up: exit code 143 without a '
+      'new checkpoint)']
+  assert _codes([not_saved], failures=0) == [1]
+
+
+@pytest.mark.parametrize('codes, fields, expected', [
+    ((0, 0), {}, 0), ((143, 2), {}, 2), ((143, 7), {}, 7),
+    ((143, 143), {'stop': signal.SIGTERM}, 143)])
+def test_progress_does_not_matter_to_other_ends(codes, fields, expected):
+  outcome = _ended(*codes, saved=False, **fields)
+  verdict, = _verdicts([outcome], failures=0)
+  assert verdict.code == expected and 'checkpoint' not in (
+      verdict.sentence.replace('the last checkpoint', ''))
+
+
 @pytest.mark.parametrize('codes, expected', [
     ((143, 7), 7), ((-9, 143), 1), ((143, -11), 1), ((130, 3), 130)])
 def test_exit_code_is_that_of_the_root_cause(codes, expected):
@@ -142,6 +164,7 @@ print(attempt, sys.argv[1:], json.loads(os.environ['TF_CONFIG'])['cluster'])
 if attempt == 0:
   end([9, 143][rank], 0.3 * rank)
 if attempt == 1:
+  save()
   end(143)
 if attempt == 2 and rank == 1:
   print('UnknownError: Could not start gRPC server')
@@ -173,7 +196,7 @@ def test_a_port_in_use_counts_as_such_only_at_the_start(tmp_path):
 
 
 def test_a_crash_loop_ends(tmp_path):
-  limits = restarts.Limits(first_wait_secs=0.01)
+  limits = restarts.Limits(failures=9, first_wait_secs=0.01)
   result = stub_workers.run(tmp_path, 'end(143)', limits=limits)
   assert result.code == 1 and len(list(tmp_path.iterdir())) == 5
   waits = [line for line in result.said if 'restarting in' in line]
@@ -189,6 +212,24 @@ def test_a_signal_before_a_restart_ends_the_run(tmp_path):
       at=[('restarting in 100 s', signal.SIGTERM, 1)])
   assert result.code == 143
   assert result.said[-1] == '[launch] stopped before the restart'
+
+
+def test_workers_that_ask_without_progress_come_to_an_end(tmp_path):
+  """Each restart that is not counted needs a checkpoint of its own."""
+  code = """
+if attempt < 2 and not rank:
+  save()
+end(143, 0.1 * rank)
+"""
+  result = stub_workers.run(
+      tmp_path, code, limits=stub_workers.LIMITS._replace(failures=1))
+  assert result.code == 1
+  verdicts = [line for line in result.said if 'restarting (' in line]
+  assert [line.partition(')')[0] for line in verdicts] == [
+      *['[launch] restarting (not counted: exit code 143 asks for a restart'] * 2,
+      '[launch] restarting (1 of 1 restarts: exit code 143 without a new '
+      'checkpoint', '[launch] not restarting (--max_restarts=1 is used up: '
+      'exit code 143 without a new checkpoint']
 
 
 def test_existing_logs_are_kept(tmp_path):

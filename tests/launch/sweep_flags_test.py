@@ -1,6 +1,7 @@
 """The flags of `python -m launch.sweep`: what they start, and wrong ones."""
 import pathlib
 import shlex
+import subprocess
 import sys
 
 import pytest
@@ -56,13 +57,16 @@ def test_a_launcher_gets_its_own_flags(tmp_path, launcher, named):
 
 
 @pytest.mark.parametrize('workdir, folder', [
-    ('', 'runs/cifar10_resnet20-sweep'), ('~/x', '/home/me/x')])
+    ([], 'runs/cifar10_resnet20-sweep'), (['--workdir=~/x'], '/home/me/x')])
 def test_folder_of_the_runs(tmp_path, monkeypatch, workdir, folder):
   monkeypatch.setenv('HOME', '/home/me')
-  code, out, _ = stub_trainers.sweep(
-      tmp_path, None, '--config=cifar10_resnet20', '--seeds=1', '--dry_run',
-      f'--workdir={workdir}')
-  assert code == 0 and f' --workdir={folder}/seed=0\n' in out
+  monkeypatch.setenv('PYTHONPATH', f'{_ROOT}')
+  done = subprocess.run(
+      [sys.executable, '-m', 'launch.sweep', '--config=cifar10_resnet20',
+       '--seeds=1', '--dry_run', *workdir], cwd=tmp_path, text=True,
+      capture_output=True, check=False)
+  assert done.returncode == 0
+  assert f' --workdir={folder}/seed=0\n' in done.stdout
 
 
 def test_a_run_with_another_configuration_is_refused_before_any_start(
@@ -80,7 +84,10 @@ def test_a_run_with_another_configuration_is_refused_before_any_start(
 
 @pytest.mark.parametrize('argv, words', [
     ([], ['--sweep and --seeds are both missing']),
-    (['--seeds=0'], ['--seeds=0', 'positive']),
+    (['--seeds=0'], ['--seeds=0', 'give an integer in the range [1, 1000]']),
+    (['--seeds=1001'], ['--seeds=1001', 'in the range [1, 1000]']),
+    (['--seeds=501', '--sweep=schedule.peak=0.1,0.2'],
+     ['ask for 1002 runs, and a sweep has at most 1000: give fewer values']),
     (['--sweep=schedule.peek=1'],
      ['config.schedule.peek does not exist (did you mean '
       'config.schedule.peak?)']),

@@ -1,4 +1,4 @@
-"""Crops, flips and standardisation against NumPy, eagerly and compiled."""
+"""Crops, flips and standardization against NumPy, eagerly and compiled."""
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,7 +13,7 @@ def _images(b=16, h=6, w=5, c=3):
 
 
 def _crop_by_hand(image, down, right, flip, padding):
-  """The crop that starts `down`, `right` of the image's corner, then a flip."""
+  """Crops from `down`, `right` of the image's corner, then flips."""
   padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)))
   h, w, _ = image.shape
   top, left = padding + down, padding + right
@@ -27,9 +27,9 @@ def test_crop_and_flip_match_numpy(padding, flip, jit):
   images = _images()
   positions = tf.range(100, 116, dtype=tf.int64)
   function = tf.function(
-      lambda x, p: augmentation.crop_and_flip(x, p, seed=5, padding=padding,
-                                              flip=flip), jit_compile=jit,
-      autograph=False)
+      lambda x, p: augmentation.crop_and_flip(
+          x, p, seed=5, padding=padding, flip=flip),
+      jit_compile=jit, autograph=False)
   result = function(images, positions).numpy()
 
   draws = threefry.uniform(5, positions, 1, (3,)).numpy()
@@ -40,23 +40,23 @@ def test_crop_and_flip_match_numpy(padding, flip, jit):
         got, _crop_by_hand(image, down, right, flipped, padding))
 
 
-def test_all_shifts_and_both_sides_occur():
+def test_all_shifts_and_both_orientations_occur():
   b, padding = 4000, 2
   image = np.zeros((b, 5, 5, 1), np.uint8)
-  image[:, 2, 1] = 255  # A mark left of the middle.
+  image[:, 2, 1] = 255  # A mark to the left of the middle.
   result = augmentation.crop_and_flip(
       tf.constant(image), tf.range(b, dtype=tf.int64), seed=0,
       padding=padding, flip=True).numpy()
   places, counts = np.unique(
       [np.argmax(r) for r in result if r.any()], return_counts=True)
-  # Down: 5 rows. Across: columns -1..3, or mirrored 1..5; 0..4 are seen.
+  # Down: 5 rows. Across: columns -1..3, or mirrored 1..5; 0..4 are visible.
   assert set(places) == set(range(25))
-  # Columns 0 and 4 come from one side alone, 1..3 from both.
+  # Columns 0 and 4 come from only one side, 1..3 from both.
   by_column = np.bincount(places % 5, weights=counts, minlength=5) / b
   np.testing.assert_allclose(by_column, [.1, .2, .2, .2, .1], atol=0.03)
 
 
-def test_off_leaves_images_alone():
+def test_crop_and_flip_that_are_off_leave_the_images_unchanged():
   images = _images()
   result = augmentation.crop_and_flip(
       images, tf.range(16, dtype=tf.int64), seed=0, padding=0, flip=False)
@@ -64,7 +64,7 @@ def test_off_leaves_images_alone():
 
 
 @pytest.mark.parametrize('mean_shape', [(3,), (6, 5, 3)])
-def test_standardize(mean_shape):
+def test_standardize_subtracts_the_mean_and_divides(mean_shape):
   images = _images()
   mean = np.full(mean_shape, 100, np.float32)
   stddev = np.array([10, 20, 40], np.float32)
@@ -77,7 +77,7 @@ _KEYS = {'seed': 5}
 
 
 def _apply_by_hand(images, targets, positions, mean, config):
-  """What apply is to do, step by step, for one field at a time."""
+  """Does what apply must do, step by step, for one field at a time."""
   images = tf.constant(images)
   if config.crop_padding or config.flip:
     images = augmentation.crop_and_flip(
@@ -112,7 +112,7 @@ def _apply_by_hand(images, targets, positions, mean, config):
      'magnitude': 4.0, 'brightness': 0.1, 'contrast': 0.2, 'saturation': 0.3,
      'cutout': 3, 'erasing': 0.5, 'mixup': 0.2, 'cutmix': 0.7}])
 @pytest.mark.parametrize('jit', [False, True])
-def test_apply_does_what_is_asked_in_order(fields, jit):
+def test_apply_does_what_the_config_asks_for_in_order(fields, jit):
   config = schema.Augment(**fields)
   images, targets = _images(), np.eye(16, dtype=np.float32)
   positions = tf.range(100, 116, dtype=tf.int64)
@@ -123,7 +123,7 @@ def test_apply_does_what_is_asked_in_order(fields, jit):
   got_images, got_targets = function(images, targets, positions, mean)
   expected_images, expected_targets = _apply_by_hand(
       images, targets, positions, mean, config)
-  # Under XLA, a fused multiplication may round the last bit otherwise.
+  # Under XLA, a fused multiplication may round the last bit differently.
   np.testing.assert_allclose(got_images, expected_images, rtol=1e-5, atol=1e-3)
   np.testing.assert_allclose(got_targets, expected_targets, rtol=1e-6)
   assert got_images.dtype == (

@@ -1,4 +1,4 @@
-"""Colour jitter against Pillow, NumPy and the distribution it promises."""
+"""Color jitter against Pillow, NumPy and the distribution it promises."""
 import numpy as np
 from PIL import Image, ImageEnhance
 import pytest
@@ -11,7 +11,7 @@ _OFF = dict.fromkeys(_ALL, 0.0)
 
 
 def _images(b=8, h=24, w=20, c=3):
-  """Noise over colours of their own, so that each change shows."""
+  """Makes noise around a different color in each image: every change shows."""
   rng = np.random.default_rng(0)
   base = rng.integers(40, 216, (b, 1, 1, c))
   return (base + rng.integers(-40, 40, (b, h, w, c))).astype(np.uint8)
@@ -22,7 +22,7 @@ def _positions(b=8):
 
 
 def _factors(positions, strengths, seed=5):
-  """What is drawn: [b, 3], uniform between max(0, 1 - x) and 1 + x."""
+  """Returns the factors, [b, 3], uniform between max(0, 1 - x) and 1 + x."""
   draws = threefry.uniform(seed, positions, 3, (3,)).numpy().astype(float)
   x = np.array([strengths[name] for name in _ALL])
   low = np.maximum(0, 1 - x)
@@ -39,14 +39,14 @@ def _jitter(images, positions, strengths, run='eager', seed=5):
 
 
 def _by_hand(image, factors):
-  """The three changes in float64, of a [h, w, c] image."""
+  """Makes the three changes in float64, to a [h, w, c] image."""
   x = image.astype(float)
   luma = np.array([0.299, 0.587, 0.114]) if x.shape[-1] == 3 else np.ones(1)
   x = np.clip(factors[0] * x, 0, 255)
-  mean = np.rint(x @ luma).mean()  # Of whole levels, as in Pillow.
+  mean = np.rint(x @ luma).mean()  # Of integer levels, as in Pillow.
   x = np.clip(mean + factors[1] * (x - mean), 0, 255)
-  grey = (x @ luma)[..., np.newaxis]
-  return np.rint(np.clip(grey + factors[2] * (x - grey), 0, 255))
+  gray = (x @ luma)[..., np.newaxis]
+  return np.rint(np.clip(gray + factors[2] * (x - gray), 0, 255))
 
 
 @pytest.mark.parametrize('run', ['eager', 'graph', 'xla'])
@@ -62,7 +62,7 @@ def test_jitter_matches_numpy(names, c, run):
       _by_hand(*pair) for pair in zip(images, _factors(positions, strengths))])
   difference = np.abs(result - expected)
   assert difference.max() <= 1
-  # Float32 here, float64 there: what lies between two levels may go either way.
+  # Float32 and float64 may round a value between two levels differently.
   assert np.mean(difference > 0) <= 0.001
 
 
@@ -70,20 +70,20 @@ def test_jitter_matches_numpy(names, c, run):
     ('brightness', ImageEnhance.Brightness),
     ('contrast', ImageEnhance.Contrast),
     ('saturation', ImageEnhance.Color)])
-def test_each_change_is_that_of_pillow(name, enhance):
+def test_each_change_matches_pillow(name, enhance):
   images, positions = _images(), _positions()
   strengths = _OFF | {name: 0.9}
   result = _jitter(images, positions, strengths)
   factors = _factors(positions, strengths)[:, list(_ALL).index(name)]
   for image, factor, got in zip(images, factors, result):
     expected = np.asarray(enhance(Image.fromarray(image)).enhance(factor))
-    # Pillow drops the fraction, and rounds the mean grey level.
+    # Pillow drops the fraction, and rounds the mean gray level.
     assert np.abs(got.astype(int) - expected).max() <= 1
 
 
-def test_the_mean_grey_level_is_that_of_the_image_after_the_brightness():
-  # Half black, half 200, doubled and clipped: 255, so the mean is 127.5. The
-  # levels before have a mean of 100, unclipped ones one of 200.
+def test_contrast_uses_the_mean_gray_level_after_the_brightness():
+  # Half black, half 200, which is doubled and clipped to 255: a mean of 127.5.
+  # The levels before have a mean of 100, unclipped levels a mean of 200.
   image = np.zeros((1, 2, 2, 3), np.uint8)
   image[0, 0] = 200
   strengths = {'brightness': 9.0, 'contrast': 0.5, 'saturation': 0.0}
@@ -120,7 +120,7 @@ def test_an_image_is_changed_the_same_way_in_every_batch():
       _jitter(images[4:], positions[4:], _ALL), together[4:])
 
 
-def test_another_seed_draws_other_factors():
+def test_a_different_seed_draws_different_factors():
   images, positions = _images(), _positions()
   assert not np.array_equal(_jitter(images, positions, _ALL),
                             _jitter(images, positions, _ALL, seed=6))
@@ -128,7 +128,7 @@ def test_another_seed_draws_other_factors():
 
 @pytest.mark.parametrize('strengths, c', [
     (_OFF, 3), (_OFF | {'saturation': 1.0}, 1)])
-def test_off_returns_the_images(strengths, c):
+def test_jitter_that_is_off_returns_the_images(strengths, c):
   images = tf.constant(_images(c=c))
   assert color.jitter(images, _positions(), seed=0, **strengths) is images
 
@@ -139,7 +139,7 @@ def test_off_returns_the_images(strengths, c):
 def test_a_strength_of_0_adds_nothing_to_the_graph(names, clips, sums):
   strengths = _OFF | {name: _ALL[name] for name in names}
   function = tf.function(
-      lambda x, p: color.jitter(x, p, seed=0, **strengths))
+      lambda x, p: color.jitter(x, p, seed=0, **strengths), autograph=False)
   graph = function.get_concrete_function(
       tf.TensorSpec([8, 4, 4, 3], tf.uint8), tf.TensorSpec([8], tf.int64)).graph
   types = [op.type for op in graph.get_operations()]

@@ -1,4 +1,4 @@
-"""Which pixels a crop takes, from any kind of picture."""
+"""The pixels that a crop takes, for all kinds of pictures."""
 import io
 
 import numpy as np
@@ -22,9 +22,9 @@ def _ramp(height, width):
 
 
 def _resized_ramp(top, left, height, width, size):
-  """What a box of a ramp becomes: pixel centres fall on centres, by hand.
+  """Resizes a box of a ramp by hand: pixel centers map to pixel centers.
 
-  Beyond the outermost centres of the box its border is repeated.
+  Beyond the outermost centers of the box, its border is repeated.
   """
   rows = np.clip((np.arange(size) + 0.5) * height / size - 0.5, 0, height - 1)
   columns = np.clip((np.arange(size) + 0.5) * width / size - 0.5, 0, width - 1)
@@ -33,17 +33,17 @@ def _resized_ramp(top, left, height, width, size):
 
 
 def _draws(*rows):
-  """float32 [10, 4]; a draw that is not given does not fit anywhere."""
+  """Returns float32 [10, 4]: the given draws, then draws that never fit."""
   return tf.constant([*rows, *[(99, 99, 0, 0)] * (10 - len(rows))], tf.float32)
 
 
 @pytest.mark.parametrize('draws, box', [
     # 200 x 128 pixels: the square root of the area is 160.
     ([(0.5, 0.4, 0.0, 0.0)], (0, 0, 80, 64)),
-    # Room for 200 - 80 + 1 tops and 128 - 64 + 1 lefts.
+    # There are 200 - 80 + 1 possible tops and 128 - 64 + 1 possible lefts.
     ([(0.5, 0.4, 0.5, 0.999)], (60, 64, 80, 64)),
     ([(0.5, 0.4, 0.9999, 0.5)], (120, 32, 80, 64)),
-    # The first that fits counts: 1.3 * 160 = 208 rows are too many.
+    # The first that fits is used: 1.3 * 160 = 208 rows are too many.
     ([(1.3, 0.4, 0, 0), (0.3, 0.9, 0, 0), (0.5, 0.75, 0, 0.5)],
      (0, 4, 80, 120)),
     # None fits: the first is cut to the picture.
@@ -72,8 +72,8 @@ def test_a_jpeg_decoded_in_part_is_the_part_of_the_whole(crop, draws):
   jpeg = _encode(smooth, format='jpeg', quality=95)
   whole = decoding.whole(jpeg, 3).numpy()
   expected = crop(_encode(whole, format='png'), draws).numpy().astype(int)
-  # Colour is stored at half the resolution: at the border of a box its
-  # neighbours are missing.
+  # Color is stored at half the resolution: at the border of a box, its
+  # neighbors are missing.
   np.testing.assert_allclose(crop(jpeg, draws), expected, atol=3)
   assert abs(crop(jpeg, draws).numpy() - expected)[2:-2, 2:-2].mean() < 0.05
 
@@ -85,7 +85,7 @@ def test_boxes_have_the_papers_areas_and_aspects_and_lie_inside():
   area, aspect = draws[..., 0] * draws[..., 1], draws[..., 1] / draws[..., 0]
   for values, low, high in ((area, 0.25, 1), (np.log(aspect), np.log(3 / 4),
                                               np.log(4 / 3))):
-    # Uniform: the deciles hold a tenth each, within 4 standard errors.
+    # Uniform: each decile holds a tenth, within 4 standard errors.
     counts, _ = np.histogram(values, 10, (low, high))
     assert counts.sum() == values.size
     np.testing.assert_allclose(counts / values.size, 0.1, atol=0.006)
@@ -113,7 +113,7 @@ def _rgb(h=20, w=30):
 @pytest.mark.parametrize('mode, file_format', [
     ('RGB', 'png'), ('L', 'png'), ('P', 'png'), ('RGBA', 'png'),
     ('RGB', 'bmp'), ('P', 'gif')])
-def test_lossless_formats(mode, file_format):
+def test_lossless_formats_decode_to_rgb(mode, file_format):
   picture = Image.fromarray(_rgb()).convert(mode)
   buffer = io.BytesIO()
   picture.save(buffer, format=file_format)
@@ -121,10 +121,10 @@ def test_lossless_formats(mode, file_format):
       decoding.whole(buffer.getvalue(), 3), np.asarray(picture.convert('RGB')))
 
 
-def test_grey_stays_grey():
-  grey = _rgb()[..., 0]
+def test_gray_stays_gray():
+  gray = _rgb()[..., 0]
   np.testing.assert_array_equal(
-      decoding.whole(_encode(grey, format='png'), 1)[..., 0], grey)
+      decoding.whole(_encode(gray, format='png'), 1)[..., 0], gray)
 
 
 def test_sixteen_bits_become_eight():
@@ -135,7 +135,7 @@ def test_sixteen_bits_become_eight():
 
 
 @pytest.mark.parametrize('mode', ['RGB', 'L', 'CMYK'])
-def test_jpegs_of_every_colour_space(mode):
+def test_jpegs_of_every_color_space_are_cropped_as_pillow_crops(mode):
   picture = Image.fromarray(_ramp(160, 128)).convert(mode)
   buffer = io.BytesIO()
   picture.save(buffer, format='jpeg', quality=95)
@@ -148,7 +148,7 @@ def test_jpegs_of_every_colour_space(mode):
   np.testing.assert_allclose(image[2:-2, 2:-2], middle[2:-2, 2:-2], atol=4)
 
 
-def test_a_picture_of_another_size_is_not_whole():
+def test_whole_refuses_a_picture_of_another_size():
   png = _encode(_rgb(20, 30), format='png')
   whole = decoding.Whole((20, 30, 3))
   np.testing.assert_array_equal(whole(png, ()), _rgb(20, 30))
@@ -160,8 +160,9 @@ def test_a_picture_of_another_size_is_not_whole():
 
 @pytest.mark.parametrize('crop', [
     decoding.Whole((8, 8, 3)), decoding.CenterCrop((8, 8, 3))])
-@pytest.mark.parametrize('encoded', [b'', b'no picture', b'\xff\xd8\xff12345'])
-def test_what_is_no_picture_fails(crop, encoded):
+@pytest.mark.parametrize(
+    'encoded', [b'', b'not a picture', b'\xff\xd8\xff12345'])
+def test_bytes_that_are_not_a_picture_fail(crop, encoded):
   with pytest.raises(tf.errors.InvalidArgumentError):
     crop(tf.constant(encoded), ())
 

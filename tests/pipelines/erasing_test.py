@@ -28,7 +28,7 @@ def _run(function, images, positions, run='eager', fill=_FILL, **settings):
 
 
 def _erased(function, b, h, w, **settings):
-  """Bool [b, h, w]: which pixels of `b` black images were painted over."""
+  """Returns bool [b, h, w]: the pixels of b black images that were painted."""
   images = np.zeros((b, h, w, 1), np.uint8)
   return _run(function, images, _positions(b), fill=np.float32([255]),
               **settings)[..., 0] == 255
@@ -42,7 +42,13 @@ def _painted(image, top, left, height, width):
 
 
 def _rectangle(h, w, sizes):
-  """The first of the (area, height / width) that fits, rounded: or 0, 0."""
+  """Returns the first size that fits, rounded; (0, 0) if none does.
+
+  Args:
+    h: rows.
+    w: columns.
+    sizes: pairs of an area and a ratio height / width.
+  """
   for area, ratio in sizes:
     height, width = np.rint(np.sqrt([area * h * w * ratio,
                                      area * h * w / ratio])).astype(int)
@@ -67,7 +73,7 @@ def test_cutout_matches_numpy(side, c, run):
 def test_cutout_centers_are_uniform_over_all_pixels(side):
   b, h, w = 8000, 5, 4
   shares = _erased(erasing.cutout, b, h, w, side=side).mean(0)
-  def covering(size):  # How many centers of a line cover each pixel.
+  def covering(size):  # The number of centers on a line that cover each pixel.
     before, after = (side - 1) // 2, side // 2
     return [min(i + after, size - 1) - max(i - before, 0) + 1
             for i in range(size)]
@@ -84,7 +90,7 @@ def test_random_erasing_matches_numpy(c, run):
   assert result.dtype == np.uint8
   draws = threefry.uniform(5, positions, 6, (23,)).numpy().astype(float)
   for image, draw, got in zip(images, draws, result):
-    # Multiples of 1/4096, of which 0.3 is no one.
+    # Multiples of 1/4096; 0.3 is not one of them.
     areas = (82 + np.floor(draw[3:13] * (1638 - 82))) / 4096
     ratios = (1229 + np.floor(draw[13:] * (13653 - 1229))) / 4096
     height, width = _rectangle(40, 30, zip(areas, ratios))
@@ -93,7 +99,7 @@ def test_random_erasing_matches_numpy(c, run):
     np.testing.assert_array_equal(got, erased if draw[0] < 0.75 else image)
 
 
-def test_sizes_are_those_of_the_paper():
+def test_sizes_follow_the_distribution_of_the_paper():
   b, h, w = 4000, 48, 32
   erased = _erased(erasing.random_erasing, b, h, w, probability=1.0)
   rng = np.random.default_rng(0)
@@ -115,7 +121,7 @@ def test_rectangles_are_whole_and_anywhere_inside():
   for line in (rows, columns):
     first, length = line.argmax(1), line.sum(1)
     room = line.shape[1] - length
-    for free in range(1, 6):  # Room for so many steps: each place as often.
+    for free in range(1, 6):  # All places are equally frequent.
       places = np.bincount(first[room == free], minlength=free + 1)
       assert len(places) == free + 1
       share = 1 / (free + 1)
@@ -134,7 +140,7 @@ def test_the_share_of_images_erased_is_the_probability(probability):
 
 
 def test_nothing_is_erased_if_nothing_fits():
-  # At least 2 % of 1 x 400 pixels at 0.3: two rows.
+  # 2 % of 1 x 400 pixels at a ratio of 0.3 is the smallest size: two rows.
   assert not _erased(erasing.random_erasing, 100, 1, 400, probability=1.0).any()
 
 
@@ -181,15 +187,15 @@ def test_no_edge_moves_between_eager_and_compiled(function, settings):
 @pytest.mark.parametrize('function, settings', [
     (erasing.cutout, {'side': 0}),
     (erasing.random_erasing, {'probability': 0.0})])
-def test_off_returns_the_images(function, settings):
+def test_erasing_that_is_off_returns_the_images(function, settings):
   images = tf.constant(_images())
   assert function(images, _positions(), _FILL, seed=0, **settings) is images
 
 
 def test_areas_and_ratios_have_the_same_bits_eagerly_and_compiled():
-  # A last bit moves an edge in one of 1e5 images: too rare to see in pixels.
-  # Where low + draw * width is one rounding under XLA and two without, a
-  # quarter of these would differ.
+  # A wrong last bit moves an edge in one of 1e5 images: too rare to see in
+  # pixels. If low + draw * width were rounded once under XLA and twice without,
+  # a quarter of these numbers would differ.
   draws = tf.range(0, 2**24, 1001, dtype=tf.float32) / 2**24
   def between(x):
     return erasing._between(x, 0.3, 1 / 0.3)  # pylint: disable=protected-access

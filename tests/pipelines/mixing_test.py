@@ -29,7 +29,7 @@ def _mix(images, targets, positions, mixup, cutmix, run='eager', seed=5):
 
 
 def _black_and_white(pairs, h, w, mixup, cutmix):
-  """Weights of the first image [pairs, h, w], and of its target [pairs]."""
+  """Returns the weights of the first image [pairs, h, w] and target [pairs]."""
   images = np.zeros((2 * pairs, h, w, 1), np.float32)
   images[::2] = 1
   targets = np.tile(np.eye(2, dtype=np.float32), (pairs, 1))
@@ -42,7 +42,7 @@ def _black_and_white(pairs, h, w, mixup, cutmix):
 
 
 def _weights_by_hand(draw, h, w, mixup, cutmix):
-  """The first image's weights of its own pixels, [h, w, 1], for one pair."""
+  """Returns what the first image of a pair keeps of its pixels: [h, w, 1]."""
   which, share, row, column = draw
   index = int(share * 4096)
   if not cutmix or (mixup and which >= 0.5):
@@ -78,7 +78,7 @@ def test_mix_matches_numpy(mixup, cutmix, c, dtype, run):
           share * targets[own] + (1 - share) * targets[other], atol=1e-6)
 
 
-def test_cutmix_leaves_every_pixel_whole():
+def test_cutmix_takes_every_pixel_from_one_image():
   images, targets, positions = _batch(dtype=np.float32)
   images += np.float32(0.1)
   for run in ('eager', 'xla'):
@@ -119,15 +119,15 @@ def test_cutmix_boxes_have_the_share_of_the_sides_and_uniform_centers():
   pairs, size = 3000, 64
   weights, _ = _black_and_white(pairs, size, size, 0.0, 1.0)
   exchanged = 1 - weights
-  # A box of sides s has the middle of a line inside with probability s, the
-  # end with s / 2, and the mean of s**2 = 1 - lambda is 1/2. Half a pixel
-  # of 64 is 0.8 %.
+  # A box with sides s contains the middle of a line with probability s and its
+  # end with probability s / 2, and the mean of s**2 = 1 - lambda is 1/2. Half a
+  # pixel of 64 is 0.8 %.
   middle = exchanged[:, size // 2, size // 2].mean()
   np.testing.assert_allclose(middle, 1 / 2, atol=0.03)
   for row, column in [(0, 0), (0, -1), (-1, 0), (-1, -1)]:
     corner = exchanged[:, row, column].mean()
     np.testing.assert_allclose(corner, 1 / 8, atol=0.03)
-  # Sides: as many rows as columns, where the border cuts nothing off.
+  # A box that is not cut off has as many rows as columns.
   rows, columns = exchanged.any(2), exchanged.any(1)
   free = ~(rows[:, [0, -1]].any(1) | columns[:, [0, -1]].any(1))
   difference = rows.sum(1)[free] - columns.sum(1)[free]
@@ -135,13 +135,13 @@ def test_cutmix_boxes_have_the_share_of_the_sides_and_uniform_centers():
   assert set(np.unique(difference)) <= {-1, 0, 1}
 
 
-def test_both_on_is_half_and_half():
+def test_with_both_on_half_of_the_pairs_are_cut():
   pairs = 4000
   weights, shares = _black_and_white(pairs, 8, 8, 1.0, 1.0)
   cut = np.isin(weights, (0, 1)).all((1, 2))
   np.testing.assert_allclose(cut.mean(), 1 / 2, atol=5 * 0.5 / pairs**.5)
   np.testing.assert_allclose(shares, weights.mean((1, 2)), atol=1e-6)
-  # The choice says nothing about lambda.
+  # The choice is independent of lambda.
   np.testing.assert_allclose(
       shares[~cut].mean(), 1 / 2, atol=5 * (1 / 12 / (pairs / 2))**.5)
 
@@ -170,7 +170,7 @@ def test_a_pair_is_mixed_the_same_way_in_every_batch(mixup, cutmix):
   assert not np.array_equal(other[0], together[0])
 
 
-def test_off_turns_images_to_float():
+def test_mixing_that_is_off_only_converts_images_to_float():
   images, targets, positions = _batch(b=3)
   mixed, mixed_targets = _mix(images, targets, positions, 0.0, 0.0)
   np.testing.assert_array_equal(mixed, images)
@@ -181,7 +181,7 @@ def test_off_turns_images_to_float():
 @pytest.mark.parametrize('mixup, cutmix', _SETTINGS)
 def test_odd_and_unknown_batches_are_refused_while_tracing(b, mixup, cutmix):
   function = tf.function(lambda x, t, p: mixing.mix(
-      x, t, p, seed=0, mixup=mixup, cutmix=cutmix))
+      x, t, p, seed=0, mixup=mixup, cutmix=cutmix), autograph=False)
   with pytest.raises(ValueError, match=f'even batch on each replica, not {b}'):
     function.get_concrete_function(
         tf.TensorSpec([b, 4, 4, 3], tf.uint8),
@@ -202,7 +202,7 @@ def test_quantiles_of_beta_2_2_solve_its_cubic():
 @pytest.mark.parametrize('alpha', [0.1, 0.2, 0.4, 8.0, 1000.0])
 def test_quantiles_invert_the_incomplete_beta_function(alpha):
   x = mixing.beta_quantiles(alpha)
-  # Of the lower half: for small alpha the upper is within 1e-16 of 1.
+  # The lower half only: for small alpha the upper half is within 1e-16 of 1.
   a = tf.constant(alpha, tf.float64)
   np.testing.assert_allclose(
       tf.math.betainc(a, a, x[:2048]), _MIDDLES[:2048], atol=1e-7)
@@ -220,9 +220,11 @@ def test_quantiles_of_extreme_alphas_are_finite(alpha):
 
 def test_the_quantiles_are_one_constant_of_the_graph():
   graph = tf.function(lambda x, t, p: mixing.mix(
-      x, t, p, seed=0, mixup=0.2, cutmix=0.0)).get_concrete_function(
-          tf.TensorSpec([4, 4, 4, 3], tf.uint8),
-          tf.TensorSpec([4, 2], tf.float32), tf.TensorSpec([4], tf.int64)).graph
+      x, t, p, seed=0, mixup=0.2, cutmix=0.0),
+                      autograph=False).get_concrete_function(
+                          tf.TensorSpec([4, 4, 4, 3], tf.uint8),
+                          tf.TensorSpec([4, 2], tf.float32),
+                          tf.TensorSpec([4], tf.int64)).graph
   large = [op for op in graph.get_operations()
            if op.outputs and (op.outputs[0].shape.num_elements() or 0) >= 4096]
   assert [op.type for op in large] == ['Const']

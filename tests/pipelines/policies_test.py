@@ -21,15 +21,16 @@ def _images(b, h=9, w=12, c=3):
 
 
 def _assert_binomial(counts, draws, probabilities):
-  """That each count is binomial, to within 5 standard deviations."""
+  """Checks that each count is binomial, within 5 standard deviations."""
   probabilities = np.array(probabilities)
   deviation = np.sqrt(draws * probabilities * (1 - probabilities))
   np.testing.assert_array_less(
       np.abs(counts - draws * probabilities), 5 * deviation + 1e-9)
 
 
-# Of the paper's appendix, for each operation and its place in the row: rows it
-# stands in, sum of their tenths of probability, and of their magnitudes.
+# From the paper's appendix, for each operation and its place in the row: the
+# number of its rows, the sum of their tenths of probability, and the sum of
+# their magnitudes.
 @pytest.mark.parametrize('policy, expected', [
     ('cifar10', {
         ('auto_contrast', 0): (3, 22, 0), ('auto_contrast', 1): (4, 28, 0),
@@ -68,7 +69,7 @@ def test_tables_have_the_sums_of_the_paper(policy, expected):
   assert {key: tuple(value) for key, value in sums.items()} == expected
 
 
-def test_the_paper_has_five_rows_of_imagenet_twice():
+def test_five_rows_of_imagenet_occur_twice_as_in_the_paper():
   counts = collections.Counter(policies.POLICIES['imagenet'])
   assert sorted(counts.values()) == [1] * 15 + [2] * 5
   assert len(set(policies.POLICIES['cifar10'])) == 25
@@ -88,12 +89,12 @@ def test_rand_augment_draws_fourteen_operations_evenly_with_either_sign():
     assert not negative[~signed].any()
     _assert_binomial(negative[signed].sum(), signed.sum(), 1 / 2)
   np.testing.assert_array_equal(np.abs(share), np.float32(0.9))
-  # Layers are independent: of the 196 pairs, 14 are of one operation.
+  # Layers are independent: in 14 of the 196 pairs, both operations are equal.
   _assert_binomial(np.sum(operation[:, 0] == operation[:, 1]), b, 1 / 14)
 
 
 @pytest.mark.parametrize('policy', ['cifar10', 'imagenet'])
-def test_auto_augment_draws_each_row_evenly_and_each_operation_apart(policy):
+def test_auto_augment_draws_rows_evenly_and_operations_independently(policy):
   b = 20000
   operation, share = (x.numpy() for x in policies.draw_auto_augment(
       _positions(b), seed=0, policy=policy))
@@ -137,8 +138,8 @@ def test_auto_augment_follows_its_draws(policy):
 
 def test_rand_augment_follows_its_draws():
   positions = _positions(300)
-  operation, share = policies.draw_rand_augment(
-      positions, seed=4, layers=2, magnitude=3.5)
+  operation, share = (x.numpy() for x in policies.draw_rand_augment(
+      positions, seed=4, layers=2, magnitude=3.5))
   draws = threefry.uniform(4, positions, salts.POLICY, (2, 2)).numpy()
   names = [name for name in operations.OPERATIONS if name != 'invert']
   for index in np.ndindex(300, 2):
@@ -203,11 +204,11 @@ def test_nothing_but_positions_and_seed_changes_what_is_drawn():
 
 @pytest.mark.parametrize('magnitude', [-0.1, 10.5])
 def test_magnitudes_beyond_the_range_are_refused(magnitude):
-  with pytest.raises(ValueError, match=rf'{magnitude}.*\[0, 10\]'):
+  with pytest.raises(ValueError, match=rf'{magnitude} is out of.*\[0, 10\]'):
     policies.rand_augment(_images(1), _positions(1), seed=0, layers=1,
                           magnitude=magnitude)
 
 
 def test_unknown_policies_are_refused():
-  with pytest.raises(ValueError, match='svhn.*cifar10, imagenet'):
+  with pytest.raises(ValueError, match="'svhn' is unknown.*cifar10, imagenet"):
     policies.auto_augment(_images(1), _positions(1), seed=0, policy='svhn')

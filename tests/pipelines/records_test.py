@@ -125,6 +125,56 @@ def test_the_index_is_kept_until_files_change_or_it_is_damaged(
   assert sorted(scanned) == [0, 1, 2]
 
 
+def test_an_index_without_checksums_is_made_anew(paths, tmp_path):
+  """Earlier versions kept only the lengths."""
+  _open(paths, cache_folder=tmp_path)
+  kept, = tmp_path.glob('*.npz')
+  with np.load(kept) as archive:
+    columns = {name: archive[name] for name in archive if name != 'crcs'}
+  np.savez(kept, **columns)
+  assert _open(paths, cache_folder=tmp_path).digest() == _open(paths).digest()
+  with np.load(kept) as archive:
+    assert 'crcs' in archive
+
+
+def _other_record(path, number):
+  """Replaces a record with one of the same length, with the file's old time."""
+  before = os.stat(path)
+  frames = list(tf.data.TFRecordDataset(path).as_numpy_iterator())
+  frames[number] = bytes(255 - byte for byte in frames[number])
+  with tf.io.TFRecordWriter(path) as writer:
+    for frame in frames:
+      writer.write(frame)
+  os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+  assert os.path.getsize(path) == before.st_size
+
+
+def test_the_digest_is_that_of_the_content_in_its_order(paths, tmp_path):
+  """Not of lengths alone, and neither of the files nor of their times."""
+  first = _open(paths, cache_folder=tmp_path).digest()
+  elsewhere = tmp_path / 'elsewhere'
+  elsewhere.mkdir()
+  assert _open([shutil.copy(path, elsewhere) for path in paths]
+               ).digest() == first
+  whole = os.fspath(tmp_path / 'whole')
+  with tf.io.TFRecordWriter(whole) as writer:
+    for record in _open(paths).read(np.arange(15)):
+      writer.write(record)
+  assert _open([whole], [15]).digest() == first
+  assert _open(paths[::-1], [9, 1, 5]).digest() != first
+  assert records.Records([records.Span(whole, 0, 14, 15)], remedy=''
+                         ).digest() != first
+  _other_record(paths[2], 8)
+  assert _open(paths, cache_folder=tmp_path).digest() != first
+
+
+def test_an_empty_file_has_no_records(paths, tmp_path):
+  empty = tmp_path / 'empty'
+  empty.touch()
+  found = _open([paths[0], os.fspath(empty)], [5, 0])
+  assert len(found) == 5
+
+
 def test_each_set_of_files_keeps_an_index_of_its_own(paths, tmp_path):
   cache = tmp_path / 'cache'
   cache.mkdir()

@@ -1,4 +1,5 @@
 """Data sets in memory, and the errors for those that cannot be read."""
+import json
 import os
 import pathlib
 import shutil
@@ -9,7 +10,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from configs.process.errors import UserError
-from pipelines import pixel_statistics, sources
+from pipelines import identity, pixel_statistics, sources
 from pipelines.options import Reading
 from tests import tiny_dataset
 
@@ -159,3 +160,58 @@ def test_real_data_sets_are_opened_or_refused(test_data_dir):
   np.testing.assert_array_equal(np.bincount(source.labels), [1000] * 10)
   with pytest.raises(UserError, match='differ in size'):
     _load('imagenet2012', 'validation', test_data_dir)
+
+
+@pytest.mark.parametrize('name, given, words, others', [
+    ('mine', True, ['--data_dir={there} holds tiny_pictures;'], 'did you mean'),
+    ('tiny_picture', True, ['(did you mean tiny_pictures?)'], 'was not given'),
+    ('mine', False, ['--data_dir was not given (its default, {default}, does '
+                     'not exist)', 'give the --data_dir that holds it'],
+     'did you mean'),
+    ('cifar10', False, ['is not prepared under --data_dir={default}, the '
+                        'default, ('], 'did you mean'),
+])
+def test_an_unknown_name_is_not_guessed_at(
+    data_dir, tmp_path, monkeypatch, name, given, words, others):
+  from tensorflow_datasets.core import constants
+  default = tmp_path / 'default'
+  monkeypatch.setattr(constants, 'DATA_DIR', default)
+  with pytest.raises(UserError) as raised:
+    _load(name, 'train', data_dir if given else None)
+  for word in words:
+    assert word.format(there=data_dir, default=default) in str(raised.value)
+  assert others not in str(raised.value)
+
+
+def test_an_empty_data_dir_is_said_to_be_empty(tmp_path):
+  with pytest.raises(UserError, match='holds no prepared data set'):
+    _load('mine', 'train', tmp_path)
+
+
+def test_the_identity_is_the_same_in_memory_and_on_disk(data_dir):
+  memory = _load('tiny_pictures', 'train', data_dir)
+  disk = _load('tiny_pictures', 'train', data_dir, memory_gib=0)
+  assert isinstance(memory, sources.InMemory)
+  assert not isinstance(disk, sources.InMemory)
+  assert memory.identity == disk.identity
+  assert sources.digest(memory) == sources.digest(disk)
+  assert memory.identity[:4] == (('0', '1', '2'), (8, 8, 3), '1.0.0', 37)
+  part = _load('tiny_pictures', 'train[:36]', data_dir)
+  assert part.identity.digest != memory.identity.digest
+
+
+def test_the_identity_of_the_digits_is_that_of_their_pixels_and_labels():
+  source = sources.load('digits', 'train')
+  known = source.identity
+  assert known[:4] == (tuple('0123456789'), (8, 8, 1), None, 1437)
+  assert sources.load('digits', 'train').identity == known
+  images, labels = source.images.numpy(), source.labels.numpy()
+  images[7, 3, 3, 0] ^= 1
+  other = source._replace(images=tf.constant(images))
+  assert other.identity.digest != known.digest
+  other = source._replace(labels=tf.constant(labels[::-1]))
+  assert other.identity.digest != known.digest
+  record = identity.record(known, other.identity)
+  assert record['classes'] == list('0123456789')
+  assert record['eval'] == {'examples': 1437, 'digest': other.identity.digest}
+  assert json.loads(json.dumps(record)) == record

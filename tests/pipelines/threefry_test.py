@@ -1,4 +1,4 @@
-"""Random bits: published vectors, and independence of the batch they are in."""
+"""Random bits: published vectors, and independence of the batch."""
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -19,7 +19,7 @@ def _words(*values):
      (0xc4923a9c, 0x483df7a0)),
 ])
 @pytest.mark.parametrize('jit', [False, True])
-def test_published_vectors(key, counter, expected, jit):
+def test_bits_match_published_vectors(key, counter, expected, jit):
   function = tf.function(
       threefry.threefry, jit_compile=jit, autograph=False)
   result = function(_words(*key), _words(*counter))

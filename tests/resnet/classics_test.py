@@ -1,11 +1,13 @@
 """The classic networks have the tutorials' weights; dropout is by position."""
+import functools
+
 from absl.testing import parameterized
 import keras
 import numpy as np
 import tensorflow as tf
 
 from configs.process.errors import UserError
-from resnet.models import classics
+from resnet.models import classics, dropout
 
 _SMALLEST = {'baseline': 2, 'lenet5': 16, 'alexnet8': 21, 'vgg16': 32,
              'inception10': 1}
@@ -17,7 +19,8 @@ def _draw_half(position, salt, shape):
 
 
 def _draw_hashed(position, salt, shape):
-  """Differs between positions, salts and elements; the same when compiled."""
+  """Draws numbers that differ by position, salt and element, compiled or not.
+  """
   elements = tf.reshape(tf.range(np.prod(shape), dtype=tf.int64), [1, *shape])
   position = tf.reshape(position, [-1] + [1] * len(shape))
   hashed = (elements + 1009 * position + 31 * salt) ** 2 * 7919 % 65537
@@ -29,6 +32,9 @@ def _build(name, **changes):
       image_shape=(32, 32, 3), num_classes=10, batch_norm_momentum=0.9,
       batch_norm_epsilon=1e-5, sync_batch_norm=False, draw_uniform=_draw_half,
       dtype='float32') | changes)
+
+
+_built = functools.cache(_build)  # For tests that only look at a network.
 
 
 def _inputs(net, images=2):
@@ -52,7 +58,7 @@ def _cell(channels, filters):
           + _conv(filters, filters, 5))
 
 
-# Weights apart from batch norm's, and channels that batch norm sees.
+# Weights without those of batch norm, and the channels with batch norm.
 _BY_HAND = {
     'baseline': (
         # 32 -> 16 pixels.
@@ -81,20 +87,20 @@ _BY_HAND = {
 
 class NetworkTest(parameterized.TestCase):
 
-  def test_names(self):
+  def test_names_are_those_of_the_networks(self):
     self.assertCountEqual(classics.NAMES, _BY_HAND)
 
   @parameterized.parameters(*_BY_HAND)
   def test_weights_by_hand(self, name):
-    weights, normalised = _BY_HAND[name]
-    net = _build(name)
+    weights, normalized = _BY_HAND[name]
+    net = _built(name)
     trainable = sum(np.prod(v.shape) for v in net.trainable_variables)
-    self.assertEqual(trainable, weights + 2 * normalised)
-    self.assertEqual(net.count_params(), weights + 4 * normalised)
+    self.assertEqual(trainable, weights + 2 * normalized)
+    self.assertEqual(net.count_params(), weights + 4 * normalized)
 
-  def test_lenet5_as_known(self):
-    # LeCun et al. 1998 with three colours and full connections.
-    self.assertEqual(_build('lenet5').count_params(), 62_006)
+  def test_lenet5_has_62006_weights(self):
+    # LeCun et al. 1998 with three colors and full connections.
+    self.assertEqual(_built('lenet5').count_params(), 62_006)
 
   @parameterized.parameters(
       ('baseline', ['image', 'position']), ('lenet5', ['image']),
@@ -112,8 +118,8 @@ class NetworkTest(parameterized.TestCase):
 
   @parameterized.parameters(*_BY_HAND)
   def test_variable_paths_are_unique_and_the_same_in_two_builds(self, name):
-    first, second = ([v.path for v in _build(name).variables]
-                     for _ in range(2))
+    first, second = ([v.path for v in net.variables]
+                     for net in (_built(name), _build(name)))
     self.assertEqual(first, second)
     self.assertLen(set(first), len(first))
 
@@ -124,16 +130,16 @@ class NetworkTest(parameterized.TestCase):
       ('vgg16', ['relu'] * 15, [0.2] * 7),
       ('inception10', ['relu'] * 25, []))
   def test_activations_and_dropout_rates(self, name, activations, rates):
-    net = _build(name)
+    net = _built(name)
     self.assertEqual(
         [layer.activation.__name__ for layer in net.layers[:-1]
          if isinstance(layer, (keras.layers.Activation, keras.layers.Dense))],
         activations)
     self.assertEqual([layer.rate for layer in net.layers
-                      if isinstance(layer, classics.Dropout)], rates)
+                      if isinstance(layer, dropout.Dropout)], rates)
 
-  def test_inception_cells(self):
-    net = _build('inception10')
+  def test_inception_cells_have_four_branches(self):
+    net = _built('inception10')
     strided = [layer for layer in net.layers
                if isinstance(layer, keras.layers.Conv2D)
                and layer.strides == (2, 2)]
@@ -164,7 +170,7 @@ class DropoutTest(parameterized.TestCase):
       column = tf.constant([0.0, 0.25, 0.5, 0.75])
       return column + tf.cast(position, tf.float32)[:, None] / 8
 
-    layer = classics.Dropout(0.5, draw, 3)
+    layer = dropout.Dropout(0.5, draw, 3)
     x = tf.constant([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, -7.0, 8.0]])
     # Draws: 0, 0.25, 0.5, 0.75 at position 0; 0.25, 0.5, 0.75, 1 at 2.
     np.testing.assert_array_equal(
@@ -172,7 +178,7 @@ class DropoutTest(parameterized.TestCase):
         [[0, 0, 6, 8], [0, 12, -14, 16]])
 
   def test_keeps_the_mean(self):
-    layer = classics.Dropout(0.2, lambda p, s, shape: tf.reshape(
+    layer = dropout.Dropout(0.2, lambda p, s, shape: tf.reshape(
         tf.range(100.0) / 100, [1, *shape]), 0)
     got = layer(tf.ones([1, 10, 10]), tf.constant([0], tf.int64), training=True)
     # 80 of 100 draws are kept, each as 1 / 0.8.
@@ -180,7 +186,7 @@ class DropoutTest(parameterized.TestCase):
 
   @parameterized.parameters(False, None)
   def test_is_the_identity_outside_training(self, training):
-    layer = classics.Dropout(0.5, None, 0)  # A call of None would fail.
+    layer = dropout.Dropout(0.5, None, 0)  # A call of None would fail.
     x = tf.constant([[1.0, -2.0]])
     got = layer(x, tf.constant([0], tf.int64), training=training)
     np.testing.assert_array_equal(got, x)
@@ -207,9 +213,9 @@ class DropoutTest(parameterized.TestCase):
     self.assertLen({salt for _, salt, _ in calls}, dropouts)
     self.assertEqual({tuple(position) for position, _, _ in calls}, {(0, 1)})
 
-  def test_an_image_drops_the_same_wherever_it_stands(self):
+  def test_an_image_drops_the_same_anywhere_in_the_batch(self):
     net = _build('baseline', draw_uniform=_draw_hashed)
-    for layer in net.layers:  # Else the batch itself matters.
+    for layer in net.layers:  # Batch norm depends on the whole batch.
       if isinstance(layer, keras.layers.BatchNormalization):
         layer.trainable = False
     image = tf.random.stateless_normal([1, 32, 32, 3], [0, 0])
@@ -220,7 +226,7 @@ class DropoutTest(parameterized.TestCase):
     self.assertGreater(np.abs(logits[0] - logits[1]).max(), 1e-3)
 
   @parameterized.parameters(True, False)
-  def test_stateless_and_compiled(self, jit_compile):
+  def test_stateless_compiled_calls_agree_with_eager_ones(self, jit_compile):
     net = _build('baseline', draw_uniform=_draw_hashed)
     expected = net(_inputs(net), training=True)  # Moves statistics only.
 
@@ -246,7 +252,7 @@ class ErrorTest(parameterized.TestCase):
 
   @parameterized.parameters(*_SMALLEST.items())
   def test_smallest_image(self, name, side):
-    # By hand, backwards from one pixel: lenet5 (1 * 2 + 4) * 2 + 4 = 16;
+    # By hand, backward from one pixel: lenet5 (1 * 2 + 4) * 2 + 4 = 16;
     # alexnet8 1 -> 3 -> 7 + 2 = 9 -> 19 + 2 = 21; vgg16 2^5 = 32.
     net = _build(name, image_shape=(side, side + 1, 1))
     self.assertEqual(net(_inputs(net)).shape, (2, 10))

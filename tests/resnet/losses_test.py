@@ -36,8 +36,8 @@ def test_loss_is_minus_the_log_of_the_labels_probability():
 
 
 def test_smoothing_spreads_the_target_over_all_classes():
-  # Targets of label 0: 1 - 0.3 + 0.3 / 3 = 0.8, 0.1, 0.1; logs: ln 2 = 1,
-  # 2, 2 times ln 2. Of label 1: 0.1, 0.8, 0.1.
+  # Label 0 has the targets 1 - 0.3 + 0.3 / 3 = 0.8, 0.1, 0.1, and label 1 has
+  # 0.1, 0.8, 0.1. The probabilities cost 1, 2 and 2 times ln 2.
   logits = np.log([[0.5, 0.25, 0.25]] * 2)
   loss = _cross_entropy(logits, [0, 1], label_smoothing=0.3)
   np.testing.assert_allclose(
@@ -52,15 +52,15 @@ def test_large_logits_do_not_overflow():
 @pytest.mark.parametrize('k, correct', [
     (1, [1, 0, 0, 0]), (2, [1, 1, 0, 0]), (3, [1, 1, 1, 0]), (4, [1] * 4),
     (5, [1] * 4)])
-def test_in_top(k, correct):
+def test_in_top_counts_the_classes_before_the_label(k, correct):
   logits = [[1.0, 4.0, 3.0, 2.0]] * 4
   result = _in_top(logits, [1, 2, 3, 0], k)
   assert result.dtype == np.float32
   np.testing.assert_array_equal(result, correct)
 
 
-def test_of_equal_logits_the_lower_class_goes_first():
-  # A model that says nothing is right for one class of four, not for all.
+def test_among_equal_logits_the_lower_class_ranks_first():
+  # A model without an opinion is right about one class of four, not about all.
   logits, labels = [[0.0] * 4] * 4, [0, 1, 2, 3]
   np.testing.assert_array_equal(_in_top(logits, labels, 1), [1, 0, 0, 0])
   np.testing.assert_array_equal(_in_top(logits, labels, 3), [1, 1, 1, 0])
@@ -85,5 +85,5 @@ def test_in_top_agrees_with_sorting(k):
     ([math.inf, 1.0, 2.0], 0, 1),
     ([-math.inf, -math.inf, 2.0], 2, 1),
 ])
-def test_numbers_that_are_none(logits, label, correct):
+def test_logits_that_are_not_finite(logits, label, correct):
   np.testing.assert_array_equal(_in_top([logits], [label], 1), [correct])

@@ -1,4 +1,4 @@
-"""Updates equal those of Keras, and weight decay and momentum those by hand."""
+"""Updates equal Keras's; weight decay and momentum equal values by hand."""
 import keras
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def _zeros(params, optimizer):
 
 
 def _run(params, gradients, optimizer, decayed, rates):
-  """The parameters after each update."""
+  """Returns the parameters after each update."""
   params = [tf.constant(param, tf.float32) for param in params]
   slots, after = _zeros(params, optimizer), []
   for step, rate in enumerate(rates):
@@ -37,7 +37,7 @@ def _run_keras(params, gradients, optimizer):
 
 
 def _random(updates):
-  """Two parameters, and their gradients in each update."""
+  """Returns two parameters, and their gradients in each update."""
   rng = np.random.default_rng(0)
 
   def draw():
@@ -74,18 +74,18 @@ def test_updates_equal_those_of_keras(ours, keras_optimizer):
       np.testing.assert_allclose(ours_now, theirs_now, rtol=1e-5, atol=1e-6)
 
 
-def test_sgd_decays_by_the_gradient_and_only_what_is_to_be_decayed():
+def test_sgd_decays_through_the_gradient_and_only_where_asked():
   optimizer = schema.Optimizer(name='sgd', momentum=0.9, weight_decay=0.1)
   after = _run([2.0, 2.0], [[0.5, 0.5]] * 2, optimizer, [True, False],
                [0.1, 0.1])
   # Decayed: gradient 0.5 + 0.1 * 2 = 0.7, momentum 0.7; then gradient
   # 0.5 + 0.1 * 1.93 = 0.693, momentum 0.9 * 0.7 + 0.693 = 1.323.
-  # The other: momentum 0.5; then 0.9 * 0.5 + 0.5 = 0.95.
+  # Not decayed: momentum 0.5; then 0.9 * 0.5 + 0.5 = 0.95.
   np.testing.assert_allclose(after[0], [1.93, 1.95], rtol=1e-6)
   np.testing.assert_allclose(after[1], [1.7977, 1.855], rtol=1e-6)
 
 
-def test_nesterov_decays_by_the_gradient():
+def test_nesterov_decays_through_the_gradient():
   optimizer = schema.Optimizer(
       name='sgd', momentum=0.9, nesterov=True, weight_decay=0.1)
   after = _run([2.0], [[0.5]] * 2, optimizer, [True], [0.1, 0.1])
@@ -95,16 +95,16 @@ def test_nesterov_decays_by_the_gradient():
   np.testing.assert_allclose(after[1], [1.679827], rtol=1e-6)
 
 
-def test_rate_is_outside_of_the_momentum():
+def test_rate_multiplies_the_momentum_instead_of_entering_it():
   optimizer = schema.Optimizer(name='sgd', momentum=0.9, weight_decay=0.0)
   after = _run([0.0], [[1.0]] * 3, optimizer, [True], [0.1, 0.01, 0.01])
-  # Momentum 1, 1.9, 2.71: the small rate holds at once for all of it. With the
-  # rate inside, the second update would be 0.9 * 0.1 + 0.01 = 0.1.
+  # The momentum is 1, 1.9, 2.71, and the small rate applies to all of it at
+  # once. If the rate entered it, the second update would be 0.9 * 0.1 + 0.01.
   np.testing.assert_allclose(after, [[-0.1], [-0.119], [-0.1461]], rtol=1e-6)
 
 
 @pytest.mark.parametrize('gradient', [0.5, -50.0])
-def test_adam_decays_outside_of_the_moments(gradient):
+def test_adam_decays_the_weights_but_not_the_moments(gradient):
   optimizer = schema.Optimizer(name='adam', weight_decay=0.1, epsilon=1e-12)
   after = _run([2.0, 2.0], [[gradient] * 2], optimizer, [True, False], [0.01])
   # The first update is the rate times the gradient's sign, whatever its size;
@@ -141,7 +141,7 @@ def test_slots_keep_their_shapes(name, slots):
       [[(3, 2), (2,)]] * slots)
 
 
-def test_unknown_optimizer():
+def test_unknown_optimizer_is_an_error():
   with pytest.raises(ValueError, match="Unknown optimizer 'rmsprop'"):
     optimizers.apply(
         [], [], [], optimizer=schema.Optimizer(name='rmsprop'), decayed=[],

@@ -1,4 +1,4 @@
-"""Epochs become steps by exact arithmetic; all numbers here are by hand."""
+"""Epochs become steps by exact arithmetic; all numbers are by hand."""
 import math
 
 import pytest
@@ -30,7 +30,7 @@ def test_total_steps_of_epochs(epochs, train_size, global_batch, steps):
   assert plan.total_steps(config, train_size) == steps
 
 
-def test_total_steps_of_steps():
+def test_train_steps_are_the_total():
   assert plan.total_steps(_config(128, train_steps=64_000), 50_000) == 64_000
 
 
@@ -48,13 +48,13 @@ def test_warmup_steps(epochs, train_size, global_batch, steps):
 
 
 @pytest.mark.parametrize('step, epoch', [(0, 0), (5, 0.5), (10, 1), (25, 2.5)])
-def test_epoch(step, epoch):
+def test_epoch_is_passes_over_the_data(step, epoch):
   assert plan.epoch(step, _config(4), 40) == epoch
 
 
 @pytest.mark.parametrize('period, steps', [
     (3, [3, 6, 9, 12]), (1, list(range(1, 13))), (12, [12]), (13, []), (0, [])])
-def test_every_steps(period, steps):
+def test_every_steps_is_due_at_multiples(period, steps):
   assert _due(plan.every_steps(period), 12) == steps
 
 
@@ -63,10 +63,11 @@ def test_every_steps(period, steps):
     (2, 10, 4, [5, 10, 15]),
     (0.1, 100, 2, [5, 10, 15]),
     (1 / 3, 12, 1, [4, 8, 12]),
-    (1, 4, 6, list(range(1, 16))),  # Two epochs end in one step: once is due.
+    (1, 4, 6, list(range(1, 16))),  # Two epochs end in one step: due once.
     (0, 10, 4, []),
 ])
-def test_every_epochs(epochs, train_size, global_batch, steps):
+def test_every_epochs_is_due_once_an_epoch_is_over(
+    epochs, train_size, global_batch, steps):
   every = plan.every_epochs(epochs, _config(global_batch), train_size)
   assert _due(every, 15) == steps
 
@@ -100,12 +101,12 @@ def test_never_is_after_everything():
     (1, 0.001, 100, 2),  # Doubles at most,
     (64, 0.064, 100, 100),  # up to the most,
     (10, 0.1, 5, 5),
-    (10, 0.8, 100, 12),  # 80 ms each: 12 of them last a second.
+    (10, 0.8, 100, 12),  # 80 ms each: 12 of them take a second.
     (10, 2.5, 100, 4),  # 250 ms each.
-    (10, 40.0, 100, 1),  # One at least.
-    (3, 0.0, 100, 6),  # A clock that stands still.
+    (10, 40.0, 100, 1),  # At least one.
+    (3, 0.0, 100, 6),  # The clock did not move.
 ])
-def test_steps_of_next_call(steps, seconds, most, next_steps):
+def test_next_call_takes_about_a_second(steps, seconds, most, next_steps):
   assert plan.steps_of_next_call(steps, seconds, most) == next_steps
 
 
@@ -113,9 +114,9 @@ def test_steps_of_next_call(steps, seconds, most, next_steps):
     # 10 steps in three parts: they end at 10/3 and 20/3, rounded up.
     (0, 128, 4), (3, 128, 4), (4, 160, 7), (6, 160, 7), (7, 224, 10),
     (9, 224, 10)])
-def test_sizes_have_equal_parts_of_the_run(step, size, end):
+def test_sizes_have_equal_shares_of_the_run(step, size, end):
   assert plan.phase(step, (128, 160, 224), 10) == (size, end)
 
 
-def test_more_sizes_than_steps():
+def test_the_last_sizes_are_left_out_if_there_are_more_than_steps():
   assert [plan.phase(step, (1, 2, 3), 2) for step in (0, 1)] == [(1, 1), (2, 2)]

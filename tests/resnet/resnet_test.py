@@ -40,13 +40,13 @@ def _images(*shape, seed=0):
 
 
 def _outputs(net, names, images, training=False):
-  """Outputs of the named layers."""
+  """Returns the outputs of the named layers."""
   inner = keras.Model(net.input, [net.get_layer(n).output for n in names])
   return [np.array(y) for y in inner({'image': images}, training=training)]
 
 
-def _randomise(net):
-  """Weights as after some training: no batch norm is an identity any more."""
+def _randomize(net):
+  """Sets weights as after some training: no batch norm is an identity."""
   rng = np.random.default_rng(1)
   for v in net.variables:
     if 'kernel' not in v.path:
@@ -55,18 +55,18 @@ def _randomise(net):
 
 def _count_cifar_v1_a(depth):
   n = (depth - 2) // 6
-  # 18 w^2 weights and 4 w norm weights a block; the first of the later stages
-  # reads w / 2 channels, which saves 9 w^2 / 2.
+  # A block has 18 w^2 kernel weights and 4 w norm weights. The first block of
+  # each later stage reads w / 2 channels, which saves 9 w^2 / 2.
   blocks = sum(n * (18 * w * w + 4 * w) for w in (16, 32, 64))
   blocks -= 9 * 32 * 16 + 9 * 64 * 32
   return 9 * 3 * 16 + 2 * 16 + blocks + 64 * 10 + 10
 
 
 def _count_cifar_v2_bottleneck(depth):
-  """Weights of kernels, which the paper counts, and all others."""
+  """Returns the weights of kernels, which the paper counts, and all others."""
   n = (depth - 2) // 9
   kernels = 9 * 3 * 16 + 256 * 10
-  others = 2 * 256 + 10  # Final norm; any other stands before a convolution.
+  others = 2 * 256 + 10  # Final norm; all others precede a convolution.
   for w, before in ((16, 16), (32, 64), (64, 128)):
     kernels += before * 4 * w  # Projection.
     for c in [before] + (n - 1) * [4 * w]:
@@ -86,7 +86,7 @@ class WeightCountTest(parameterized.TestCase):
   def test_v1_5_has_the_weights_of_v1(self):
     self.assertEqual(_trainable(_imagenet(50, 'v1.5')), 25_557_032)
 
-  def test_resnet_200(self):
+  def test_resnet_200_by_hand(self):
     # He et al. 2016: 3, 24, 36 and 3 blocks. A tenth of the width, for speed.
     stem = 7 * 7 * 3 * 6 + 2 * 6
     blocks = 0
@@ -97,43 +97,43 @@ class WeightCountTest(parameterized.TestCase):
     net = resnet.build(**_IMAGENET | dict(depth=200, width=6, version='v1.5'))
     self.assertEqual(_trainable(net), stem + blocks + 192 * 1000 + 1000)
 
-  def test_imagenet_v2(self):
+  def test_imagenet_v2_as_derived_from_v1_and_from_keras(self):
     # ResNet-50 v1 has a norm after each last convolution (4w) and projection
-    # (4w); v2 has, in each but the first block, one before the first
-    # convolution, as wide as the previous block, and one at the end.
+    # (4w). v2 has one before the first convolution of each block but the first,
+    # as wide as the previous block, and one at the end.
     stages = ((64, 3), (128, 4), (256, 6), (512, 3))
     after = sum(2 * 4 * w * (n + 1) for w, n in stages)
     before = sum(2 * 4 * w * n for w, n in stages)  # Each block's output, once.
     self.assertEqual(_trainable(_imagenet(50, 'v2')),
                      25_557_032 - after + before)
-    # Keras's own ResNet50V2 has 25,568,360, with biases in the stem, in each
-    # last convolution of a block and in the projections, which are not ours.
+    # Keras's own ResNet50V2 has 25,568,360. It has biases, which ours lacks, in
+    # the stem, in the last convolution of each block and in the projections.
     biases = 64 + sum(4 * w * (n + 1) for w, n in stages)
     self.assertEqual(_trainable(_imagenet(50, 'v2')), 25_568_360 - biases)
 
   @parameterized.parameters(20, 32, 44, 56, 110)
-  def test_cifar_v1_shortcut_a(self, depth):
+  def test_cifar_v1_shortcut_a_has_the_weights_of_the_formula(self, depth):
     net = _cifar(depth=depth, width=16, shortcut='A')
     self.assertEqual(_trainable(net), _count_cifar_v1_a(depth))
 
   @parameterized.parameters((20, 0.27), (32, 0.46), (44, 0.66), (56, 0.85),
                             (110, 1.7), (1202, 19.4))
-  def test_cifar_v1_formula_as_published(self, depth, millions):
+  def test_formula_of_cifar_v1_is_as_published(self, depth, millions):
     self.assertAlmostEqual(
         _count_cifar_v1_a(depth) / 1e6, millions, delta=0.03)
 
-  def test_cifar_v2_bottleneck(self):
+  def test_cifar_v2_bottleneck_has_the_weights_of_the_formula(self):
     net = _cifar(depth=164, width=16, version='v2', block='bottleneck')
     self.assertEqual(_trainable(net), sum(_count_cifar_v2_bottleneck(164)))
 
   @parameterized.parameters((164, 1.7), (1001, 10.2))
-  def test_cifar_v2_formula_as_published(self, depth, millions):
+  def test_formula_of_cifar_v2_is_as_published(self, depth, millions):
     kernels, _ = _count_cifar_v2_bottleneck(depth)
     self.assertEqual(round(kernels / 1e6, 1), millions)
 
   def test_depth_is_not_limited_by_recursion(self):
-    # A plain network is one chain, of 3 layers for each convolution: 312 here,
-    # and 3,600 for depth 1202, where Python allows 1,000 calls in one another.
+    # A plain network is one chain of 3 layers for each convolution: 312 layers
+    # here, and 3,600 at depth 1202. Python allows 1,000 nested calls.
     limit = sys.getrecursionlimit()
     self.addCleanup(sys.setrecursionlimit, limit)
     sys.setrecursionlimit(300)
@@ -144,7 +144,7 @@ class WeightCountTest(parameterized.TestCase):
 class ShapeTest(parameterized.TestCase):
 
   @parameterized.parameters('v1', 'v1.5', 'v2')
-  def test_imagenet_stages(self, version):
+  def test_shapes_of_imagenet_stages(self, version):
     net = _imagenet(50, version)
     shapes = [net.get_layer(name).output.shape[1:] for name in (
         'stem_conv', 'stem_pool', 'stage1_block3_out', 'stage2_block4_out',
@@ -154,7 +154,7 @@ class ShapeTest(parameterized.TestCase):
         (14, 14, 1024), (7, 7, 2048), (2048,), (1000,)])
 
   @parameterized.parameters(
-      # He et al. 2015, table 1 (v1); v1.5 computes stages' first 1x1 in full.
+      # He et al. 2015, table 1 (v1); v1.5 computes the first 1x1 in full.
       (18, 'v1', 1.8), (34, 'v1', 3.6), (50, 'v1', 3.8), (101, 'v1', 7.6),
       (152, 'v1', 11.3), (50, 'v1.5', 4.1))
   def test_multiply_adds_as_published(self, depth, version, billions):
@@ -168,7 +168,8 @@ class ShapeTest(parameterized.TestCase):
       ('v1', 'basic', 'conv1'), ('v1.5', 'basic', 'conv1'),
       ('v2', 'basic', 'conv1'), ('v1', 'bottleneck', 'conv1'),
       ('v1.5', 'bottleneck', 'conv2'), ('v2', 'bottleneck', 'conv2'))
-  def test_where_the_stride_is(self, version, block, strided):
+  def test_stride_is_on_the_first_3x3_or_for_v1_on_the_first_convolution(
+      self, version, block, strided):
     depth = {'basic': 14, 'bottleneck': 20}[block]  # Two blocks a stage.
     net = _cifar(version=version, block=block, depth=depth)
     strides = {layer.name for layer in net.layers
@@ -183,7 +184,8 @@ class ShapeTest(parameterized.TestCase):
       ('v1.5', 'A', (9, 28, 4)), ('v1.5', 'B', (28, 28, 1)),
       ('v2', 'A', (7, 5, 1)), ('v2', 'B', (32, 31, 3)),
       ('v2', 'none', (6, 5, 2)))
-  def test_any_size_and_channels(self, version, shortcut, image_shape):
+  def test_images_have_any_size_and_channels(
+      self, version, shortcut, image_shape):
     net = _cifar(image_shape=image_shape, version=version, shortcut=shortcut,
                  block='bottleneck', depth=11)
     height, width = (-(-side // 4) for side in image_shape[:2])
@@ -192,14 +194,14 @@ class ShapeTest(parameterized.TestCase):
     self.assertEqual(logits.shape, (2, 10))
     self.assertTrue(np.isfinite(logits).all())
 
-  def test_imagenet_stem_on_odd_image(self):
+  def test_imagenet_stem_rounds_odd_sizes_up(self):
     net = resnet.build(**_IMAGENET | dict(
         image_shape=(33, 65, 3), depth=18, width=4, num_classes=7))
     # 33 -> 17 -> 9 -> 5 -> 3 -> 2 and 65 -> 33 -> 17 -> 9 -> 5 -> 3.
     self.assertEqual(net.get_layer('pool').input.shape[1:], (2, 3, 32))
 
   @parameterized.parameters(8, 9)
-  def test_strided_windows_are_centred_on_even_pixels(self, side):
+  def test_strided_windows_are_centered_on_even_pixels(self, side):
     net = _cifar(image_shape=(side, side, 3))
     kernel = np.zeros((3, 3, 4, 8), np.float32)
     kernel[1, 1] = np.eye(4, 8)
@@ -219,7 +221,7 @@ class BlockTest(parameterized.TestCase):
     theirs = keras.applications.ResNet50(
         weights=None, input_shape=(45, 64, 3), classes=5,
         classifier_activation=None)
-    _randomise(ours)
+    _randomize(ours)
     copied = 0
     for layer in ours.layers:
       if not layer.weights:
@@ -283,7 +285,7 @@ class BlockTest(parameterized.TestCase):
   def test_plain_network_is_shortcut_a_without_the_shortcuts(self, version):
     plain = _cifar(shortcut='none', version=version)
     residual = _cifar(shortcut='A', version=version)
-    _randomise(plain)
+    _randomize(plain)
     self.assertEqual([v.path for v in plain.variables],
                      [v.path for v in residual.variables])
     residual.set_weights(plain.get_weights())
@@ -291,7 +293,7 @@ class BlockTest(parameterized.TestCase):
                       if isinstance(layer, keras.layers.Add)])
     images = {'image': _images(2, 8, 8, 3)}
     difference = np.abs(plain(images) - residual(images)).max()
-    # A thousand times what rounding would leave.
+    # A thousand times larger than rounding would be.
     self.assertGreater(difference, 1e-3 * np.abs(residual(images)).max())
 
   @parameterized.parameters('A', 'B')
@@ -324,7 +326,7 @@ class BlockTest(parameterized.TestCase):
     self.assertEqual(names[-5:], [
         'stage3_block1_out', 'final_bn', 'final_relu', 'pool', 'logits'])
 
-  def test_initial_weights(self):
+  def test_initial_weights_have_the_variance_of_the_papers(self):
     net = resnet.build(**_IMAGENET | dict(image_shape=(32, 32, 3), depth=18))
     kernel = net.get_layer('stage4_block2_conv2').get_weights()[0]
     # He et al. 2015b: variance 2 / (k^2 filters); within 5 standard errors.
@@ -376,8 +378,8 @@ class PolicyTest(parameterized.TestCase):
     self.assertEqual(list(_cifar().input), ['image'])
 
   @parameterized.parameters(False, True)
-  def test_two_replicas(self, sync):
-    """Replicas normalise by their own images, or by those of all."""
+  def test_two_replicas_with_and_without_sync_batch_norm(self, sync):
+    """Replicas normalize with their own images, or with those of all."""
     strategy = strategies.on_cpus(2)
     with strategy.scope():
       net = _cifar(sync_batch_norm=sync)
@@ -420,8 +422,10 @@ class ErrorTest(parameterized.TestCase):
       (dict(stem='tiny'), "stem='tiny' .* imagenet, cifar"),
       (dict(shortcut='C'), "shortcut='C' .* A, B, none"),
       (dict(block='wide'), "block='wide' .* basic, bottleneck"),
-      (dict(version='v2', zero_init_last_gamma=True), 'gamma=True .* v2'),
-      (dict(shortcut='none', zero_init_last_gamma=True), 'gamma=True .* none'),
+      (dict(version='v2', zero_init_last_gamma=True),
+       'gamma=True .* config.model.version=v2, .* config.model.version=v1.5'),
+      (dict(shortcut='none', zero_init_last_gamma=True),
+       'gamma=True .* config.model.shortcut=none, .* config.model.shortcut=B'),
       (dict(image_shape=(3, 8, 3)), '3 x 8 .* at least 4 x 4 pixels.$'),
       (dict(image_shape=(8, 15, 3), stem='imagenet'),
        '8 x 15 .* at least 16 x 16 pixels, or config.model.stem=cifar'),
@@ -429,13 +433,13 @@ class ErrorTest(parameterized.TestCase):
        '8 x 7 .* at least 8 x 8'),
       (dict(family='imagenet', depth=18, stem='imagenet',
             image_shape=(31, 32, 3)), '31 x 32 .* at least 32 x 32'))
-  def test_one_sentence(self, changes, message):
+  def test_error_is_one_sentence_that_says_what_to_give(self, changes, message):
     with self.assertRaisesRegex(UserError, message) as caught:
       _cifar(**changes)
     self.assertNotIn('. ', str(caught.exception))
     self.assertEndsWith(str(caught.exception), '.')
 
-  def test_smallest_images_and_block_of_imagenet_family(self):
+  def test_imagenet_family_takes_32_pixels_and_ignores_the_block(self):
     net = _cifar(family='imagenet', depth=18, stem='imagenet',
                  image_shape=(32, 32, 3), block='bottleneck')
     self.assertEqual(net.get_layer('pool').input.shape[1:], (1, 1, 32))

@@ -62,7 +62,7 @@ def _state(workdir, step=_STEPS):
       os.fspath(workdir / 'checkpoints' / f'ckpt-{step}'))
   return {name: reader.get_tensor(name)
           for name in reader.get_variable_to_shape_map()
-          if name.startswith('variables')}
+          if name != 'identity'}
 
 
 def _curve(workdir):

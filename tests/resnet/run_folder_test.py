@@ -11,10 +11,19 @@ import pytest
 import tensorflow as tf
 
 from configs import schema
+from configs.process import json_file
 from configs.process.errors import UserError
 from resnet.run import run_folder
 
 _CONFIG = schema.Config(train_steps=10, seed=7)
+_DATA = {'classes': ['cat', 'dog'], 'image_shape': [8, 8, 3], 'version': '1.0',
+         'train': {'examples': 9, 'digest': 'ab'},
+         'eval': {'examples': 3, 'digest': 'cd'}}
+_SUMMARY = {'step': 10, 'best_step': 10, 'best_accuracy': 0.5, 'accuracy': 0.5,
+            'examples': 3, 'images_per_second': None, 'seconds': 9.5,
+            'time_shares': dict.fromkeys((
+                'training', 'input_wait', 'evaluation', 'checkpoints',
+                'start_up'), 0.2)}
 
 
 @pytest.fixture
@@ -86,32 +95,34 @@ def test_home_is_expanded(tmp_path, open_folder, monkeypatch):
 def test_describe(tmp_path, open_folder, monkeypatch):
   monkeypatch.setattr(sys, 'argv', ['train.py', '--config.seed=7'])
   folder = open_folder(tmp_path)
-  folder.describe(_CONFIG, {'workers': 1})
+  run = {'replicas': {'workers': 1, 'devices': ['CPU:0']},
+         'settings': {'threads': '2'}}
+  folder.describe(_CONFIG, _DATA, run)
   assert json.loads((tmp_path / 'run.json').read_text()) == {
-      'command': ['train.py', '--config.seed=7'], 'host': platform.node(),
-      'replicas': {'workers': 1},
+      'command': ['train.py', '--config.seed=7'], 'host': platform.node(), **run,
       'versions': {'python': platform.python_version(),
                    'tensorflow': tf.__version__, 'keras': keras.__version__}}
   assert json.loads((tmp_path / 'config.json').read_text())['seed'] == 7
+  assert json.loads((tmp_path / 'data.json').read_text()) == _DATA
   assert run_folder.read_config(tmp_path) == _CONFIG
   assert folder.finished is None
 
 
 def test_finish_keeps_the_description(tmp_path, open_folder):
   folder = open_folder(tmp_path)
-  folder.describe(_CONFIG, {})
-  folder.finish({'accuracy': 0.5})
-  assert folder.finished == {'accuracy': 0.5}
+  folder.describe(_CONFIG, _DATA, {})
+  folder.finish(_SUMMARY)
+  assert folder.finished == _SUMMARY
   assert json.loads((tmp_path / 'run.json').read_text())['command'] == sys.argv
 
 
 def test_same_configuration_opens_again(tmp_path, open_folder):
   folder = open_folder(tmp_path)
-  folder.describe(_CONFIG, {})
-  folder.finish({'accuracy': 0.5})
+  folder.describe(_CONFIG, _DATA, {})
+  folder.finish(_SUMMARY)
   folder.lock.close()
   again = open_folder(tmp_path, schema.from_dict(schema.to_dict(_CONFIG)))
-  assert again.finished == {'accuracy': 0.5}
+  assert again.finished == _SUMMARY
 
 
 @pytest.mark.parametrize('left', [
@@ -131,7 +142,7 @@ def test_run_killed_before_it_was_described_opens_again(
 
 def test_other_configuration_lists_the_fields(tmp_path, open_folder):
   folder = open_folder(tmp_path)
-  folder.describe(_CONFIG, {})
+  folder.describe(_CONFIG, _DATA, {})
   folder.lock.close()
   other = schema.Config(
       train_steps=10, seed=8, model=schema.Model(depth=56))
@@ -226,7 +237,7 @@ def test_write_json(tmp_path):
   run_folder.write_json(path, {'a': [1, 2.5]})
   assert json.loads(path.read_text()) == {'a': [1, 2.5]}
   run_folder.write_json(path, {'b': 2})
-  assert run_folder.read_json(path) == {'b': 2}
+  assert json_file.read(path) == {'b': 2}
   assert _names(tmp_path) == ['a.json']
 
 
@@ -235,7 +246,7 @@ def test_write_json_that_fails_keeps_the_old_file(tmp_path):
   run_folder.write_json(path, {'a': 1})
   with pytest.raises(TypeError):
     run_folder.write_json(path, {'b': 2, 'c': object()})
-  assert run_folder.read_json(path) == {'a': 1}
+  assert json_file.read(path) == {'a': 1}
 
 
 def test_write_json_is_complete_before_it_replaces(tmp_path, monkeypatch):
@@ -259,7 +270,7 @@ def test_usable_folders_are_left_as_they_are(tmp_path, open_folder):
   assert not list(tmp_path.iterdir())
   (tmp_path / '.doctor-0123').write_text('')
   run_folder.check_usable(tmp_path, _CONFIG)
-  open_folder(tmp_path).describe(_CONFIG, None)
+  open_folder(tmp_path).describe(_CONFIG, _DATA, {})
   run_folder.check_usable(tmp_path, _CONFIG)
   with pytest.raises(UserError, match='config.seed: 7 -> 8'):
     run_folder.check_usable(tmp_path, schema.Config(train_steps=10, seed=8))

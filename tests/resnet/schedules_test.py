@@ -1,4 +1,4 @@
-"""Learning rates at hand-computed points and on both sides of each boundary."""
+"""Learning rates by hand, at some steps and on both sides of each boundary."""
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -17,29 +17,29 @@ def _rates(steps, total_steps, warmup_steps=0, **schedule):
 
 
 def _check(rates, total_steps, warmup_steps=0, **schedule):
-  """Compares with {step: rate}."""
+  """Checks the rates at some steps, {step: rate}."""
   np.testing.assert_allclose(
       _rates(rates, total_steps, warmup_steps, **schedule),
       list(rates.values()), rtol=1e-6, atol=1e-12)
 
 
-def test_constant():
+def test_constant_stays_at_the_peak():
   _check({0: 0.3, 1: 0.3, 99: 0.3}, 100, name='constant', peak=0.3)
 
 
 @pytest.mark.parametrize('name', ['constant', 'step', 'cosine', 'polynomial'])
 def test_warmup_rises_linearly_to_the_peak(name):
-  # The first update already moves: 1/4 of the peak, then 2/4, 3/4 and 4/4.
-  # After them each schedule starts from its peak.
+  # The first update already has 1/4 of the peak; then come 2/4, 3/4 and 4/4.
+  # After that, each schedule starts from its peak.
   _check({0: 0.1, 1: 0.2, 2: 0.3, 3: 0.4, 4: 0.4}, 100, 4, name=name, peak=0.4)
 
 
 @pytest.mark.parametrize('name', ['constant', 'step', 'cosine', 'polynomial'])
-def test_warmup_of_one_update_is_none(name):
+def test_warmup_of_one_update_starts_at_the_peak(name):
   _check({0: 0.4}, 100, 1, name=name, peak=0.4)
 
 
-def test_warmup_longer_than_the_run():
+def test_warmup_longer_than_the_run_ends_below_the_peak():
   _check({0: 0.04, 4: 0.2}, 5, 10, name='cosine', peak=0.4)
 
 
@@ -53,12 +53,12 @@ def test_step_warmup_does_not_move_the_drops():
   _check({9: 2, 10: 2, 24: 2, 25: 1, 49: 1, 50: 0.5}, 100, 10, **drops)
 
 
-def test_step_drop_within_the_warmup_counts_after_it():
+def test_step_drop_during_the_warmup_applies_after_it():
   drops = dict(name='step', peak=2.0, drop_factor=0.5, drops_at=(0.1,))
   _check({10: 1.1, 19: 2, 20: 1}, 100, 20, **drops)
 
 
-def test_step_without_drops():
+def test_step_without_drops_stays_at_the_peak():
   _check({0: 2, 99: 2}, 100, name='step', peak=2.0, drops_at=())
 
 
@@ -69,7 +69,7 @@ def test_step_without_drops():
     # float32 cannot tell these steps from their neighbours.
     (10**9, (0.5,), [500_000_000]),
 ])
-def test_step_of_long_runs(total_steps, shares, drops):
+def test_step_drops_exactly_in_long_runs(total_steps, shares, drops):
   rates = {}
   for number, step in enumerate(drops):
     rates |= {step - 1: 0.1**number, step: 0.1**(number + 1)}
@@ -77,8 +77,8 @@ def test_step_of_long_runs(total_steps, shares, drops):
          drops_at=shares)
 
 
-def test_cosine():
-  # (1 + cos 45 degrees) / 2 = 0.8535534; half way down at half the run.
+def test_cosine_falls_from_the_peak_to_zero():
+  # (1 + cos 45 degrees) / 2 = 0.8535534; halfway down after half the run.
   _check({0: 0.2, 25: 0.17071068, 50: 0.1, 75: 0.02928932,
           99: 0.0000493440, 100: 0, 101: 0}, 100, name='cosine', peak=0.2)
 
@@ -99,7 +99,7 @@ def test_cosine_falls_over_the_updates_after_the_warmup():
     (2.0, {0: 0.4, 2: 0.225, 4: 0.1, 6: 0.025, 8: 0}),
     (0.5, {0: 0.4, 6: 0.2, 8: 0}),  # The root of a quarter is a half.
 ])
-def test_polynomial(power, rates):
+def test_polynomial_falls_from_the_peak_to_zero(power, rates):
   _check(rates, 8, name='polynomial', peak=0.4, power=power)
 
 
@@ -131,6 +131,6 @@ def test_step_may_be_symbolic():
   assert [float(rate(step)) for step in range(8)] == [1, 2, 2, 2, 1, 1, 1, 1]
 
 
-def test_unknown_schedule():
+def test_unknown_schedule_is_an_error():
   with pytest.raises(ValueError, match="Unknown schedule 'exponential'"):
     _rates([0], 100, name='exponential')

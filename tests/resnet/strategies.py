@@ -4,9 +4,9 @@ import functools
 import tensorflow as tf
 
 
-@functools.cache  # Two over the same devices would share keys of collectives.
+@functools.cache  # Two over the same devices would share collective keys.
 def on_cpus(replicas):
-  """One strategy for each number of replicas, 1 to 4, in a test process."""
+  """Returns the strategy over 1 to 4 CPUs, one of each in a test process."""
   if replicas == 1:
     return tf.distribute.OneDeviceStrategy('CPU:0')
   return tf.distribute.MirroredStrategy([f'CPU:{i}' for i in range(replicas)])

@@ -66,8 +66,8 @@ def test_resuming_drops_what_comes_after_the_step(tmp_path, clock):
   written = _open(tmp_path, clock)
   for step in (10, 20, 30):
     written.write('train', step, {'loss': step / 8})
-  written.write('eval', 20, {'accuracy': 0.5})
-  written.write('eval', 30, {'accuracy': 0.75})
+  written.write('eval', 20, {'accuracy': 0.5, 'examples': 9})
+  written.write('eval', 30, {'accuracy': 0.75, 'examples': 9})
   written.close()
 
   written = _open(tmp_path, clock, first_step=20)
@@ -77,7 +77,8 @@ def test_resuming_drops_what_comes_after_the_step(tmp_path, clock):
 
   assert _scalars(tmp_path / 'train') == {
       'loss': [(10, 1.25), (20, 2.5), (30, 100)]}
-  assert _scalars(tmp_path / 'eval') == {'accuracy': [(20, 0.5)]}
+  assert _scalars(tmp_path / 'eval') == {
+      'accuracy': [(20, 0.5)], 'examples': [(20, 9)]}
   assert [(r['split'], r['step']) for r in _lines(tmp_path)] == [
       ('train', 10), ('train', 20), ('eval', 20), ('train', 30)]
   assert _lines(tmp_path)[-1]['loss'] == 100

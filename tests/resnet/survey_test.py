@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from launch.doctor import reports
-from resnet.run import run_folder
+from resnet.run import software
 from tests import processes, tiny_dataset
 
 
@@ -111,17 +111,17 @@ def test_the_digest_of_code_is_that_of_all_files_that_training_runs(
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_text('x = 1\n')
   monkeypatch.setattr(
-      run_folder, '__file__', f'{tmp_path}/resnet/run/run_folder.py')
-  first = run_folder.code_digest()
+      software, '__file__', f'{tmp_path}/resnet/run/software.py')
+  first = software.code_digest()
   digests = {first}
   for name in _CODE:
     (tmp_path / name).write_text('x = 2\n')
-    digests.add(run_folder.code_digest())
+    digests.add(software.code_digest())
     (tmp_path / name).rename(tmp_path / f'{name}.txt')
-    digests.add(run_folder.code_digest())
+    digests.add(software.code_digest())
     (tmp_path / f'{name}.txt').rename(tmp_path / name)
     (tmp_path / name).write_text('x = 1\n')
   assert len(digests) == 1 + 2 * len(_CODE)
   for name in _OTHER_CODE:
     (tmp_path / name).write_text('x = 2\n')
-  assert run_folder.code_digest() == first
+  assert software.code_digest() == first

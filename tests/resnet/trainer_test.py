@@ -49,7 +49,8 @@ def test_xla_draws_the_same_augmentation():
   config = small_runs.config(
       model=dataclasses.replace(_BASELINE, sync_batch_norm=True),
       augment=schema.Augment(
-          policy='rand_augment', flip=True, brightness=0.4, mixup=0.3))
+          policy='rand_augment', layers=1, flip=True, brightness=0.4,
+          mixup=0.3))
   plain, compiled = (small_runs.train(config, replicas, jit=jit)
                      for replicas, jit in ((1, 'false'), (2, 'auto')))
   _assert_weights_agree(plain[0], compiled[0], 2e-5)
@@ -64,7 +65,7 @@ def test_every_variable_is_the_same_on_all_replicas():
 
 def test_images_grow_during_the_run(tmp_path):
   tiny_dataset.prepare_photos(tmp_path)
-  source = sources.load('photos', 'train', Reading(tmp_path), 32)
+  source = sources.load('photos', 'train', Reading(str(tmp_path)), 32)
   config = small_runs.config(
       data=schema.Data(name='photos', image_size=32), train_steps=5,
       augment=schema.Augment(sizes=(16, 24), flip=True))

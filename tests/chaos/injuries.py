@@ -1,30 +1,33 @@
 """What can happen to a run of several processes: one function for each injury.
 
-Each is given (run, rng), injures an injured_run.Run, and returns an Effect.
+Each takes (run, rng), injures an injured_run.Run, and returns an Effect.
 """
 import contextlib
 import os
+import pathlib
 import signal
+import subprocess
 import time
 from typing import NamedTuple
 
-_HEALS = 'heals'  # The workers may go on as if nothing had happened.
+_HEALS = 'heals'  # The workers may continue as if nothing had happened.
 _RESTARTS = 'restarts'  # The launcher starts other processes.
-_ENDS = 'ends'  # The launcher ends.
+_ENDS = 'ends'  # The launcher exits.
+_PAGE = 4096
 
 
 class Effect(NamedTuple):
-  """What an injury is to bring about."""
+  """What an injury must lead to."""
   kind: str  # _HEALS, _RESTARTS or _ENDS.
-  codes: tuple = ()  # Exit codes that the launcher may have, if it ends.
-  lost: int | None = None  # Rank that the others are to name.
+  codes: tuple = ()  # Exit codes allowed for the launcher, if it exits.
+  lost: int | None = None  # Rank that the others must name.
 
 
 class Outcome(NamedTuple):
   """What became of an injury."""
   kind: str
   workers: int
-  step: int  # At about which it came.
+  step: int  # About where it happened.
   phase: str
   recovery_secs: float  # Until it trained again, or was done.
   named: bool | None  # Whether others named a lost worker; None: none was.
@@ -37,13 +40,13 @@ class Outcome(NamedTuple):
 
 
 def injure(kind, run, rng, recovery_secs):
-  """Injures a run, and has it train again.
+  """Injures a run and waits until it trains again.
 
   Args:
     kind: key of KINDS.
-    run: injured_run.Run that runs.
+    run: an injured_run.Run that runs.
     rng: random.Random.
-    recovery_secs: within which it must train again, or be done.
+    recovery_secs: it must train again, or be done, within these.
 
   Returns:
     Outcome.
@@ -59,7 +62,7 @@ def injure(kind, run, rng, recovery_secs):
     _heal(run, effect, beat['pid'], recovery_secs)
   except (TimeoutError, _Wrong) as error:
     outcome = outcome._replace(wrong=str(error))
-  # In their last steps the others may be done without it.
+  # In their last steps the others may finish without it.
   if (effect.lost is not None and beat['phase'] != 'start-up'
       and not run.ended and not outcome.wrong):
     named = _named(run, effect.lost, attempt)
@@ -76,7 +79,7 @@ class _Wrong(Exception):
 
 
 def _heal(run, effect, pid, secs):
-  """Starts the launcher again if it ended; waits until it trains."""
+  """Restarts the launcher if it exited; waits until the run trains."""
   if effect.kind == _ENDS:
     run.wait(secs)
   elif effect.kind == _RESTARTS:
@@ -88,17 +91,17 @@ def _heal(run, effect, pid, secs):
   if not run.done:
     code = run.launcher.returncode
     if code not in effect.codes and not run.ended_by_guard():
-      raise _Wrong(f'the launcher ended with {code}')
+      raise _Wrong(f'the launcher exited with {code}')
     run.start()
     run.wait_until_training(secs, but=pid)
     if run.ended and not run.done:
-      raise _Wrong(f'the launcher ended with {run.launcher.returncode}')
+      raise _Wrong(f'the launcher exited with {run.launcher.returncode}')
 
 
 def _named(run, rank, attempt):
-  """Whether the last lines of all others, in an attempt, name that worker.
+  """Returns whether the last lines of all others in an attempt name a worker.
 
-  Later ones may name those as well that have left because of it.
+  Later attempts may also name workers that left because of it.
   """
   last = [text.rstrip().rpartition('\n')[2] for path, text in run.logs().items()
           if path.parent == attempt and path.name != f'worker_{rank}.log']
@@ -107,13 +110,13 @@ def _named(run, rank, attempt):
 
 
 def _some_worker(run, rng):
-  """(rank, pid) of a worker; (None, None) when none runs."""
+  """Returns (rank, pid) of a worker; (None, None) if none runs."""
   pids = run.pids()
   return rng.choice(sorted(pids.items())) if pids else (None, None)
 
 
 def _send(pid, number):
-  """Whether the process was still there."""
+  """Sends a signal; returns whether the process still existed."""
   try:
     os.kill(pid, number)
     return True
@@ -134,7 +137,7 @@ def _terminate_worker(run, rng):
 
 
 def _stop_worker(run, rng):
-  """For some seconds, or for good if others are there to notice."""
+  """Stops one for some seconds, or for good if others can notice."""
   rank, pid = _some_worker(run, rng)
   for_good = run.workers > 1 and rng.random() < 0.5
   if not _send(pid, signal.SIGSTOP):
@@ -164,7 +167,7 @@ def _kill_launcher(run, _):
 
 def _terminate_launcher(run, _):
   _send(run.launcher.pid, signal.SIGTERM)
-  # Before Python can handle it, the signal ends it.
+  # Until Python can handle the signal, it ends the process.
   return Effect(_ENDS, (143, -signal.SIGTERM))
 
 
@@ -176,7 +179,7 @@ def _stop_launcher(run, rng):
 
 
 def _fill_disk(run, _):
-  """Until the run notices, or is done."""
+  """Fills the disk until the run notices or is done."""
   filler = run.disk.path / 'filler'
   try:
     with contextlib.suppress(OSError), filler.open('wb', 0) as file:
@@ -192,21 +195,100 @@ def _fill_disk(run, _):
   return Effect(_ENDS, (2,))
 
 
-def _tear_checkpoint(run, rng):
-  """As a power cut may: the end of the newest checkpoint is not there.
+def _stop_disk(run, rng):
+  """Lets no write through for some seconds."""
+  frozen = subprocess.run(['fsfreeze', '--freeze', run.disk.path], check=False)
+  time.sleep(rng.uniform(0.1, 4))
+  if not frozen.returncode:
+    subprocess.run(['fsfreeze', '--unfreeze', run.disk.path], check=True)
+  return Effect(_HEALS)
 
-  What a run that is done has left was on disk before it said so.
+
+def _delete_index(run, _):
+  """Deletes the newest checkpoint's index while the run trains.
+
+  A run whose save has just been undone says so and ends.
+  """
+  if run.checkpoints() and not run.finished:
+    with contextlib.suppress(FileNotFoundError):
+      run.checkpoints()[-1].with_suffix('.index').unlink()
+  return Effect(_HEALS, (2,))
+
+
+def _damage_checkpoint(run, damage):
+  """Kills the run and damages its newest checkpoint, unless it is the only one.
+
+  The final checkpoint of a finished run was on disk before the run said so.
   """
   _send(run.launcher.pid, signal.SIGKILL)
   run.end()
-  whole = run.checkpoints()
-  if len(whole) > 1 and not run.finished:
-    newest = whole[-1]
-    os.truncate(newest, rng.randrange(newest.stat().st_size))
+  complete = run.checkpoints()
+  if len(complete) > 1 and not run.finished:
+    damage(complete[-1])
+  return Effect(_ENDS, (-signal.SIGKILL,))
+
+
+def _tear_checkpoint(run, rng):
+  """Cuts off the end of the data, as a power cut may."""
+  return _damage_checkpoint(run, lambda data: os.truncate(
+      data, rng.randrange(data.stat().st_size)))
+
+
+def _flip_bit(run, rng):
+  """Flips one bit of the data or of the index."""
+  def flip(data):
+    path = rng.choice([data, data.with_suffix('.index')])
+    content = bytearray(path.read_bytes())
+    content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    path.write_bytes(content)
+  return _damage_checkpoint(run, flip)
+
+
+def _zero_page(run, rng):
+  """Overwrites a page of the data with zeros."""
+  def zero(data):
+    content = bytearray(data.read_bytes())
+    start = rng.randrange(0, len(content), _PAGE)
+    end = min(start + _PAGE, len(content))
+    content[start:end] = bytes(end - start)
+    data.write_bytes(content)
+  return _damage_checkpoint(run, zero)
+
+
+def _delete_data(run, _):
+  """Deletes the data and leaves the index."""
+  return _damage_checkpoint(run, pathlib.Path.unlink)
+
+
+def _unreadable_checkpoint(run, _):
+  """Kills the run and restarts it while its checkpoints give EIO."""
+  _send(run.launcher.pid, signal.SIGKILL)
+  run.end()
+  if run.checkpoints() and not run.finished:
+    run.start(run.environment_of_unreadable_checkpoints())
+    run.wait(60)
+    return Effect(_ENDS, (1,))
+  return Effect(_ENDS, (-signal.SIGKILL,))
+
+
+def _damage_metrics(run, rng):
+  """Kills the run and overwrites a byte of metrics.jsonl."""
+  _send(run.launcher.pid, signal.SIGKILL)
+  run.end()
+  path = run.workdir / 'metrics.jsonl'
+  content = bytearray(path.read_bytes() if path.exists() else b'')
+  if content and not run.finished:
+    place = rng.randrange(len(content))
+    run.damaged_lines += 2 if content[place] == ord('\n') else 1
+    content[place] = 0xff  # Never part of UTF-8.
+    path.write_bytes(content)
   return Effect(_ENDS, (-signal.SIGKILL,))
 
 
 KINDS = {function.__name__.strip('_'): function for function in (
     _kill_worker, _terminate_worker, _stop_worker, _slow_worker,
     _kill_launcher, _terminate_launcher, _stop_launcher, _fill_disk,
-    _tear_checkpoint)}
+    _stop_disk, _delete_index, _tear_checkpoint, _flip_bit, _zero_page,
+    _delete_data, _unreadable_checkpoint, _damage_metrics)}
+# These need a small disk of its own, which only root can mount.
+OF_SMALL_DISK = ('fill_disk', 'stop_disk')

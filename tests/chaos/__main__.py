@@ -1,13 +1,13 @@
-"""Injures training runs at random, lets them come back, compares the ends.
+"""Injures training runs at random, lets them recover, and compares the ends.
 
   python -m tests.chaos --injuries=200 --workers=1,2,4 --seed=0
 
-For each number of workers one run of a small job is left in peace. Runs of the
-same job under the same launcher are then injured again and again, each time in
-one of the ways of tests/injuries.py at a moment drawn from the seed, until
-they are done: they must end with the same bits in every weight and the same
-lines in metrics.jsonl, and no longer than --recovery_seconds after an injury
-train again. Exit code 0 if all do, 1 if not; what went wrong is kept.
+For each number of workers, one run of a small job is left undisturbed. Runs of
+the same job under the same launcher are then injured repeatedly, in one of the
+ways of tests/chaos/injuries.py at a moment drawn from the seed, until they are
+done. They must end with the same bits in every weight and the same lines in
+metrics.jsonl, and must train again within --recovery_secs of an injury. Exit
+code 0 if all do, else 1; the logs of failures are kept.
 """
 import collections
 import pathlib
@@ -21,19 +21,21 @@ from absl import flags
 
 from configs.process import command_line
 from configs.process.errors import UserError
-from tests import injured_run, injuries
+from tests.chaos import injured_run, injuries
 
 _SHARE_IN_START_UP = 0.3  # Of injuries; the rest come while it trains.
 
 
 def parse(argv):
   """Defines and reads the flags; returns the other arguments."""
-  flags.DEFINE_integer('injuries', 200, 'How many.', lower_bound=1)
-  flags.DEFINE_list('workers', ['1', '2', '4'], 'Numbers of workers, in turn.')
-  flags.DEFINE_integer('seed', 0, 'Of kinds and moments.')
-  flags.DEFINE_list('kinds', list(injuries.KINDS), 'Kinds of injuries.')
-  flags.DEFINE_float('recovery_seconds', 60, 'Within which a run must train '
-                     'again, or be done.', lower_bound=1)
+  flags.DEFINE_integer('injuries', 200, 'How many injuries.', lower_bound=1)
+  flags.DEFINE_list('workers', ['1', '2', '4'], 'Numbers of workers, one after '
+                    'the other.')
+  flags.DEFINE_integer('seed', 0, 'Seed of the kinds and moments.')
+  flags.DEFINE_list('kinds', list(injuries.KINDS), 'Kinds of injuries to draw '
+                    'from.')
+  flags.DEFINE_float('recovery_secs', 60, 'Seconds within which a run must '
+                     'train again or be done.', lower_bound=1)
   return command_line.parse_flags(argv)
 
 
@@ -44,19 +46,21 @@ def main(others):
   unknown = set(values.kinds) - set(injuries.KINDS)
   if unknown:
     raise UserError(f'--kinds={",".join(sorted(unknown))} does not exist: '
-                    f'choose among {", ".join(injuries.KINDS)}.')
+                    f'choose from {", ".join(injuries.KINDS)}.')
   folder = pathlib.Path(tempfile.mkdtemp(prefix='chaos-'))
   outcomes = []
   with injured_run.small_disk(folder / 'disk') as disk:
-    kinds = [k for k in values.kinds if disk.is_small or k != 'fill_disk']
+    kinds = [kind for kind in values.kinds
+             if disk.is_small or kind not in injuries.OF_SMALL_DISK]
     if kinds != values.kinds:
-      command_line.warn('fill_disk is left out: only root can mount a small '
-                        'disk for it.')
+      command_line.warn(f'{", ".join(injuries.OF_SMALL_DISK)} are left out: '
+                        'only root can mount a small disk.')
     parts = _parts(values.injuries, len(values.workers))
+    in_turn = _in_turn(kinds, random.Random(values.seed))
     for workers, count in zip(map(int, values.workers), parts):
       rng = random.Random(f'{values.seed}/{workers}')
-      outcomes += _injure(folder, disk, workers, count, kinds, rng,
-                          values.recovery_seconds)
+      outcomes += _injure(folder, disk, workers, count, in_turn, rng,
+                          values.recovery_secs)
   print(_table(outcomes))
   wrong = [outcome for outcome in outcomes if outcome.wrong]
   for outcome in wrong:
@@ -73,23 +77,22 @@ def _parts(total, count):
 
 
 def _injure(folder, disk, workers, count, kinds, rng, recovery_secs):
-  """Injures runs of so many workers `count` times; list of Outcomes."""
+  """Injures runs of some workers `count` times; returns the Outcomes."""
   peace = injured_run.Run(folder / f'peace-{workers}', disk, workers)
   started = time.monotonic()
   peace.start()
   peace.wait(600)
   expected, secs = peace.result(), peace.training_secs()
-  print(f'{workers} workers: left in peace, {time.monotonic() - started:.0f} s',
-        flush=True)
+  print(f'{workers} workers: undisturbed run, '
+        f'{time.monotonic() - started:.0f} s', flush=True)
   peace.clear()
-  kinds = _in_turn(kinds, rng)
   outcomes, runs = [], 0
   while len(outcomes) < count:
     run = injured_run.Run(folder / f'run-{workers}-{runs}', disk, workers)
     runs += 1
     mine = _injure_run(run, count - len(outcomes), kinds, rng, secs,
                        recovery_secs)
-    if not any(one.wrong for one in mine) and run.result() != expected:
+    if not any(one.wrong for one in mine) and not run.ends_like(expected):
       mine[-1:] = [one._replace(wrong='the run ended with other weights or '
                                 'metrics') for one in mine[-1:]]
     outcomes += mine
@@ -98,13 +101,13 @@ def _injure(folder, disk, workers, count, kinds, rng, recovery_secs):
 
 
 def _in_turn(kinds, rng):
-  """All kinds again and again, each time in another order."""
+  """Yields all kinds again and again, each time in another order."""
   while True:
     yield from rng.sample(kinds, len(kinds))
 
 
 def _injure_run(run, most, kinds, rng, training_secs, recovery_secs):
-  """Injures one run until it is done; list of Outcomes."""
+  """Injures one run until it is done; returns the Outcomes."""
   outcomes = []
   run.start()
   try:
@@ -128,7 +131,7 @@ def _injure_run(run, most, kinds, rng, training_secs, recovery_secs):
 
 
 def _table(outcomes):
-  """Kinds by workers: how many, and the seconds until it trained again."""
+  """Returns the counts by kind and workers, and the seconds to recover."""
   groups = collections.defaultdict(list)
   for one in outcomes:
     groups[one.kind, one.workers].append(one)

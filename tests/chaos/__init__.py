@@ -1,0 +1,1 @@
+"""Injures training runs at random, and compares how they end."""
