@@ -30,7 +30,7 @@ def load(recipe: str) -> schema.Config:
 
   Raises:
     UserError: there is no such recipe, its file fails, or a field of its
-      config does not exist or has the wrong type.
+      config does not exist, has the wrong type or is out of range.
   """
   path = _path(recipe)
   spec = importlib.util.spec_from_file_location(f'recipe_{path.stem}', path)
@@ -51,6 +51,7 @@ def load(recipe: str) -> schema.Config:
         f'--config={recipe} has a get_config() that returns a '
         f'{type(config).__name__}: return a configs.schema.Config.')
   typed_fields.check_types(config)
+  typed_fields.check_limits(config)
   return config
 
 

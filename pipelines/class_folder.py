@@ -4,13 +4,13 @@ Links are followed, but a class has a file only once, however many links lead to
 it: copies count, links do not. Left out, and noted, are
 
 - links to a folder above (the folder that a link is in, or one that contains
-  it): they would go round in circles, or give pictures of other classes a label;
+  it): they would go round in circles, or give other classes' pictures a label;
 - further names of a file or folder that the class has already;
 - what is neither a file nor a folder: opening a pipe waits for its other end.
 
   folders = Folders('Pets')
-  for entry in folders.listing(folders.root).folders:
-    print([file.name for file in folders.walk(entry)])
+  for folder in folders.listing(folders.root).folders:
+    pictures = folders.once(folders.walk(folder))
 """
 import collections
 from collections.abc import Sequence
@@ -91,7 +91,7 @@ class Folders:
     return Listing(folders, files)
 
   def walk(self, folder: Folder) -> list[File]:
-    """Returns the files in a folder and those inside it, each once; sorted.
+    """Returns the files in a folder and below it; visits each folder once.
 
     Raises:
       UserError: a folder cannot be read.
@@ -112,10 +112,10 @@ class Folders:
           todo.append(inner)
         else:
           todo.appendleft(inner)
-    return self._once(files)
+    return files
 
-  def _once(self, files):
-    """Returns files without those that are others of them."""
+  def once(self, files: Sequence[File]) -> Sequence[File]:
+    """Returns files, sorted, without links to others of them."""
     linked = sorted(file for file in files if file.target)
     if not linked:
       return sorted(files)

@@ -1,9 +1,7 @@
 """Downloads and prepares public TFDS data sets."""
-import errno
 import re
 import urllib.parse
 
-from google.protobuf import json_format
 import requests
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -15,22 +13,13 @@ from tensorflow_datasets.core.download import (
 )
 from tensorflow_datasets.core.download import util as download_util
 
-from configs.process.errors import first_line, TryAgain, UserError
-from pipelines import tfds_directory, tfds_name
+from configs.process.errors import first_line, UserError
+from pipelines import tfds_directory, tfds_name, tfds_writing
 
 # TFDS tries 10 times, which takes 205 s without a network. There is no option
 # for it, only a constant in its downloader.
 _RETRIES = 2
 _PATTERNS = '*?[\\'  # What TensorFlow and Python expand in a file's name.
-# What another folder, more space or other permissions would cure.
-_UNWRITABLE = (
-    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT,
-    errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ELOOP,
-    errno.ENAMETOOLONG, errno.EFBIG)
-_UNWRITABLE_CODES = (
-    tf.errors.PermissionDeniedError, tf.errors.ResourceExhaustedError,
-    tf.errors.FailedPreconditionError, tf.errors.NotFoundError,
-    tf.errors.AlreadyExistsError)
 
 
 def prepare(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
@@ -75,22 +64,6 @@ def prepare(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
   return builder
 
 
-def unwritable(data_dir: str,
-               error: OSError | tf.errors.OpError) -> UserError | TryAgain:
-  """Returns the error for a folder of data sets that cannot be written."""
-  reason = getattr(error, 'strerror', None) or first_line(error)
-  file = getattr(error, 'filename', None)
-  what = f'--data_dir={data_dir} cannot be written ({reason})'
-  if file and not str(file).startswith(data_dir):
-    what = f'{file} cannot be used ({reason})'
-  # TFDS itself says that there is too little space, without a number.
-  if isinstance(error, _UNWRITABLE_CODES) or getattr(
-      error, 'errno', errno.EIO) in (*_UNWRITABLE, None):
-    return UserError(f'{what}: give a writable folder with enough free space.')
-  return TryAgain(f'{what}: rerun the same command, with another folder if it '
-                  'fails again.')
-
-
 def _find(name, data_dir):
   """Returns the builder of a name, whether prepared or not."""
   tfds_name.check(name, '--dataset')
@@ -101,8 +74,8 @@ def _find(name, data_dir):
         f'--dataset={name} is unknown to TFDS: choose one from '
         'https://www.tensorflow.org/datasets/catalog.') from error
   except ImportError as error:
-    raise _failure(name, data_dir, error) from error
-  except (ValueError, AssertionError, OSError, json_format.Error) as error:
+    raise _needs_package(name, error) from error
+  except tfds_directory.OPENING_FAILURES as error:
     raise UserError(
         f'--dataset={name} cannot be opened ({_first_sentence(error)}): choose '
         'a configuration and version from '
@@ -124,11 +97,7 @@ def _failure(name, data_dir, error):
         f'--dataset={name} could not be downloaded ({first_line(error)}): '
         f'retry later, or copy a prepared {name} folder into {data_dir}.')
   if isinstance(error, ImportError):
-    package = f'the Python package {error.name}' if error.name else (
-        'another Python package')
-    return UserError(
-        f'--dataset={name} needs {package} ({first_line(error)}): install it '
-        'and rerun the same command.')
+    return _needs_package(name, error)
   if isinstance(error, AssertionError):
     what = ('needs files that you must download yourself'
             if 'manual' in str(error).lower() else 'cannot be prepared by TFDS')
@@ -137,8 +106,15 @@ def _failure(name, data_dir, error):
     return UserError(f'--dataset={name} has a version that TFDS can no longer '
                      f'prepare: give {name.partition(":")[0]} alone.')
   if isinstance(error, (OSError, tf.errors.OpError)):
-    return unwritable(data_dir, error)
+    return tfds_writing.failure(data_dir, error)
   return None
+
+
+def _needs_package(name, error):
+  package = error.name or 'that cannot be imported'
+  return UserError(
+      f'--dataset={name} needs a Python package, {package} '
+      f'({first_line(error)}): install it and rerun the same command.')
 
 
 def _host(error):

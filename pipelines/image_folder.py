@@ -1,9 +1,10 @@
 """Turns a folder of a user's own pictures into a TFDS data set.
 
-Files are stored byte by byte as they are. Each one is decoded once, so that a
-file that TensorFlow cannot decode is found now and not in the middle of
-training. TFDS shuffles the pictures by a hash of their names: any slice of a
-split is a random sample.
+Files are stored byte by byte as they are, with few exceptions; see
+pipelines/picture_file.py. Each one is decoded once, so that a file that
+TensorFlow cannot decode is found now and not in the middle of training. TFDS
+shuffles the pictures by a hash of their names: any slice of a split is a random
+sample.
 
   tree = image_tree.scan('Pets')
   builder = image_folder.prepare(tree, 'pets', data_dir, skip_bad_images=False)
@@ -12,12 +13,11 @@ import collections
 from collections.abc import Iterable, Iterator
 import concurrent.futures
 import contextlib
+import dataclasses
 import io
 import itertools
 import os
-import pathlib
 import re
-import struct
 import tempfile
 
 import tensorflow as tf
@@ -26,55 +26,62 @@ from tensorflow_datasets.core import registered
 import tqdm
 
 from configs.process import command_line
-from configs.process.errors import UserError
-from pipelines import image_tree
+from configs.process.errors import first_line, UserError
+from pipelines import image_tree, picture_file, tfds_directory, tfds_writing
 from pipelines.image_tree import Tree
+from pipelines.picture_file import Picture, Unusable
 
 _VERSION = '1.0.0'
 _AHEAD = 64  # Pictures read ahead of the one being written: bounds the memory.
 
 
-def find(tree: Tree, name: str,
-         data_dir: str | os.PathLike) -> tfds.core.DatasetBuilder | None:
+def find(tree: Tree, name: str, data_dir: str | os.PathLike, *,
+         keep_orientation: bool = False) -> tfds.core.DatasetBuilder | None:
   """Looks for a data set that was prepared from these files before.
 
   Args:
     tree: the pictures.
     name: of the data set.
     data_dir: the folder that holds data sets.
+    keep_orientation: see `prepare`.
 
   Returns:
     Its builder; None if there is nothing under this name yet.
 
   Raises:
-    UserError: the data set was not prepared from these files, or the name is
-      not one that a user's data set can have.
+    UserError: there is another data set under this name, or it is not a name
+      that a user's data set can have.
   """
-  if not re.fullmatch('[a-z][a-z0-9_]*', name):
+  if not re.fullmatch('[a-z][a-z0-9_]{,99}', name):
     raise UserError(
-        f'--dataset={name} is not a valid name: use lowercase letters, digits '
-        'and _, starting with a letter, such as --dataset=my_pictures.')
+        f'--dataset={name} is not a valid name: use at most 100 lowercase '
+        'letters, digits and _, starting with a letter, such as '
+        '--dataset=my_pictures.')
   if name in ('digits', *tfds.list_builders(with_community_datasets=False)):
     raise UserError(
         f'--dataset={name} is the name of a public data set: choose a name of '
         f'your own, such as --dataset=my_{name}.')
   there = os.path.join(data_dir, name, _VERSION)
+  what = ('was not prepared from the pictures that are in '
+          f'--image_folder={tree.folder} now, in the same way')
   try:
     builder = tfds.builder(name, data_dir=data_dir)
-    if builder.info.description == tree.description:
+    if builder.info.description == _description(tree, keep_orientation):
       return builder
     there = builder.data_dir
   except registered.DatasetNotFoundError:
     if not os.path.lexists(there):
       return None
+  except tfds_directory.OPENING_FAILURES as error:
+    what = f'cannot be opened ({first_line(error)})'
   raise UserError(
-      f'{there} already exists and was not prepared from the pictures that are '
-      f'in --image_folder={tree.folder} now: delete it, or choose a name other '
+      f'{there} already exists and {what}: delete it, or choose a name other '
       f'than --dataset={name}.')
 
 
 def prepare(tree: Tree, name: str, data_dir: str | os.PathLike, *,
-            skip_bad_images: bool) -> tfds.core.DatasetBuilder:
+            skip_bad_images: bool,
+            keep_orientation: bool = False) -> tfds.core.DatasetBuilder:
   """Writes data_dir/name/1.0.0, completely or not at all; call `find` before.
 
   The features are image, uint8 [h, w, 3] once decoded; label; and file_name,
@@ -87,33 +94,41 @@ def prepare(tree: Tree, name: str, data_dir: str | os.PathLike, *,
     tree: the pictures.
     name: a name that `find` accepts.
     data_dir: the folder that holds data sets; created if it does not exist.
-    skip_bad_images: whether pictures that cannot be decoded are left out, with
-      a warning, instead of raising an error.
+    skip_bad_images: whether pictures that cannot be used are left out, with a
+      warning, instead of raising an error.
+    keep_orientation: whether pictures that are not upright according to their
+      EXIF are left as they are, instead of being turned.
 
   Returns:
     A builder. Reading the data set needs none of this code.
 
   Raises:
-    UserError: pictures cannot be decoded, or data_dir is not writable.
+    UserError: pictures cannot be used, or data_dir is not writable.
+    TryAgain: data_dir cannot be written now.
   """
   features = tfds.features.FeaturesDict({
       'image': tfds.features.Image(shape=(None, None, 3)),
       'label': tfds.features.ClassLabel(names=list(tree.classes)),
       'file_name': tfds.features.Text()})
-  bad, streams = [], {split: _read_all(tree.folder, pairs)
-                      for split, pairs in tree.splits.items()}
+  seen = _Seen()
+  streams = {split: _read_all(tree.folder, pairs, keep_orientation)
+             for split, pairs in tree.splits.items()}
   builder = tfds.dataset_builders.AdhocBuilder(
       name=name, version=_VERSION, data_dir=data_dir, features=features,
-      description=tree.description, split_datasets={
-          split: _examples(tree, split, streams, bad, skip_bad_images)
+      description=_description(tree, keep_orientation), split_datasets={
+          split: _examples(tree, split, streams, seen, skip_bad_images)
           for split in streams})
   _write(builder, name, data_dir)
-  if bad:
-    command_line.warn('some pictures are left out: '
-                      f'{_cannot_be_decoded(tree, bad)}.')
-  found = find(tree, name, data_dir)
+  seen.tell(tree, keep_orientation)
+  found = find(tree, name, data_dir, keep_orientation=keep_orientation)
   assert found is not None
   return found
+
+
+def _description(tree, keep_orientation):
+  """Tells from the description of a data set what it was prepared from."""
+  return (f'{tree.description}; orientation: '
+          f'{"as stored" if keep_orientation else "upright"}')
 
 
 def _write(builder, name, data_dir):
@@ -127,23 +142,22 @@ def _write(builder, name, data_dir):
   except (OSError, tf.errors.OpError) as error:
     # If another process was faster, `find` checks that it wrote the same.
     if not os.path.exists(builder.data_dir):
-      raise UserError(
-          f'--data_dir={data_dir} cannot be written '
-          f'({getattr(error, "strerror", None) or error}): give a writable '
-          'folder with enough free space.') from error
+      raise tfds_writing.failure(data_dir, error) from error
   finally:
     with contextlib.suppress(OSError):  # Removes the folder only if empty.
       os.rmdir(os.path.join(data_dir, name))
 
 
-def _read_all(folder: str, pairs: Iterable[tuple[str, int]]
-              ) -> Iterator[tuple[tuple[str, int], bytes | None]]:
-  """Yields ((file, label), bytes or None if bad) in the order of pairs."""
+def _read_all(folder: str, pairs: Iterable[tuple[str, int]],
+              keep_orientation: bool
+              ) -> Iterator[tuple[tuple[str, int], Picture | Unusable]]:
+  """Yields ((file, label), what was read) in the order of pairs."""
   with concurrent.futures.ThreadPoolExecutor() as pool:
     ahead = collections.deque()
     for pair in pairs:
       path = os.path.join(folder, pair[0])
-      ahead.append((pair, pool.submit(_read, path)))
+      ahead.append((pair, pool.submit(
+          picture_file.read, path, keep_orientation=keep_orientation)))
       if len(ahead) > _AHEAD:
         first, future = ahead.popleft()
         yield first, future.result()
@@ -151,53 +165,67 @@ def _read_all(folder: str, pairs: Iterable[tuple[str, int]]
       yield pair, future.result()
 
 
-def _read(path: str) -> bytes | None:
-  """Returns the bytes of a picture; None if it cannot be read or decoded."""
-  try:
-    encoded = pathlib.Path(path).read_bytes()
-    tf.io.decode_image(encoded, channels=3, expand_animations=False)
-  except (OSError, tf.errors.OpError):
-    return None
-  return None if _is_misread(encoded) else encoded
-
-
-def _is_misread(encoded: bytes) -> bool:
-  """Returns whether TensorFlow (2.21) would decode a BMP to wrong colors.
-
-  It takes the 8-bit values of a BMP for grays, even if they are indices into a
-  palette of colors, or compressed.
-  """
-  if encoded[:2] != b'BM' or encoded[28] != 8:
-    return False
-  pixels, header = struct.unpack_from('<II', encoded, 10)
-  palette, grays = encoded[14 + header:pixels], bytes(range(256))
-  return encoded[30] != 0 or not all(
-      grays.startswith(palette[color::4]) for color in range(3))
-
-
-def _examples(tree, split, streams, bad, skip_bad_images):
-  """Yields (key, example) of a split; adds to `bad` what is left out."""
+def _examples(tree, split, streams, seen, skip_bad_images):
+  """Yields (key, example) of a split; counts in `seen` what was read."""
   kept = set()
-  for (file, label), encoded in streams[split]:
-    if encoded is not None:
+  for (file, label), picture in streams[split]:
+    if seen.add(file, picture):
       kept.add(label)
-      yield file, {'image': encoded, 'label': label, 'file_name': file}
-      continue
-    bad.append(file)
-    if not skip_bad_images:
+      yield file, {'image': picture.encoded, 'label': label, 'file_name': file}
+    elif not skip_bad_images:
       # Nothing will be written, but the message is to name all bad pictures.
-      rest = tqdm.tqdm(itertools.chain.from_iterable(streams.values()),
-                       'Looking for more...', leave=False)
-      bad += [file for (file, _), encoded in rest if encoded is None]
+      for (other, _), picture in tqdm.tqdm(
+          itertools.chain.from_iterable(streams.values()),
+          'Looking for more...', leave=False):
+        seen.add(other, picture)
       raise UserError(
-          f'{_cannot_be_decoded(tree, bad)}: delete them, save them as PNG, or '
-          'give --skip_bad_images to leave them out.')
+          f'{seen.bad_text(tree)}: repair or delete them, or give '
+          '--skip_bad_images to leave them out.')
   for label in sorted({label for _, label in tree.splits[split]} - kept):
     raise image_tree.refusal(
         tree.folder, f'has no pictures of class {tree.classes[label]} in '
-        f'{split} that can be decoded', 'add some or delete the class')
+        f'{split} that can be used ({image_tree.some(seen.bad)})',
+        'add some or delete the class')
 
 
-def _cannot_be_decoded(tree, bad):
-  return (f'{len(bad)} of {tree.size} pictures in {tree.folder} cannot be '
-          f'decoded ({image_tree.some(bad)})')
+@dataclasses.dataclass
+class _Seen:
+  """What was read so far."""
+  bad: list[str] = dataclasses.field(default_factory=list)  # file: reason
+  tilted: int = 0
+  converted: int = 0
+  deep: int = 0
+
+  def add(self, file: str, picture: Picture | Unusable) -> bool:
+    """Counts a picture; returns whether it can be used."""
+    if isinstance(picture, Unusable):
+      self.bad.append(f'{file}: {picture.reason}')
+      return False
+    self.tilted += picture.is_tilted
+    self.converted += picture.is_converted
+    self.deep += picture.is_deep
+    return True
+
+  def bad_text(self, tree: Tree) -> str:
+    """Returns which pictures cannot be used, and why."""
+    return (f'{len(self.bad)} of {tree.size} pictures in {tree.folder} cannot '
+            f'be used ({image_tree.some(self.bad, "; ")})')
+
+  def tell(self, tree: Tree, keep_orientation: bool) -> None:
+    """Prints what was changed or left out."""
+    if self.tilted and keep_orientation:
+      print(f'Left {self.tilted} of {tree.size} pictures as they are, although '
+            'their EXIF orientation says that they are not upright.')
+    elif self.tilted:
+      print(f'Turned {self.tilted} of {tree.size} pictures upright, as their '
+            'EXIF orientation says; --keep_orientation leaves them as they '
+            'are.')
+    if self.converted:
+      print(f'Stored {self.converted} of {tree.size} pictures as PNG: WebP '
+            'with an alpha channel or animation, of which the colors of the '
+            'first frame are kept.')
+    if self.deep:
+      print(f'{self.deep} of {tree.size} pictures have 16 bits per channel, of '
+            'which TensorFlow reads the higher 8.')
+    if self.bad:
+      command_line.warn(f'some pictures are left out: {self.bad_text(tree)}.')

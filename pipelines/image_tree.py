@@ -33,7 +33,7 @@ _REMEDY = ('give a folder that contains one folder of pictures for each class, '
            'with at least two classes')
 
 # {'train': {class: its pictures}, ...}
-_BySplit = dict[str, dict[str, list[File]]]
+_BySplit = Mapping[str, Mapping[str, Sequence[File]]]
 
 
 class Tree(NamedTuple):
@@ -77,15 +77,16 @@ def scan(folder: str | os.PathLike) -> Tree:
             if inner.name.lower() in _SPLITS}
   by_split, stray = {'train': top.folders}, list(top.files)
   if _has_splits(root, top, splits):
-    by_split = {_SPLITS[name.lower()]: listing.folders
-                for name, listing in splits.items()}
+    by_split = {split: splits[name].folders
+                for split in dict.fromkeys(_SPLITS.values())
+                for name in splits if _SPLITS[name.lower()] == split}
     stray += [file for listing in splits.values() for file in listing.files]
   found = {split: {os.path.basename(inner.name): folders.walk(inner)
                    for inner in classes}
            for split, classes in by_split.items()}
   files = stray + [file for _, _, file in _all(found)]
   _check_utf8(root, [file.name for file in files])
-  pictures = {split: {name: [file for file in inside if _is_picture(file)]
+  pictures = {split: {name: folders.once(list(filter(_is_picture, inside)))
                       for name, inside in classes.items()}
               for split, classes in found.items()}
   tree = _tree(root, pictures)
@@ -107,9 +108,9 @@ def refusal(folder: str, what: str, remedy: str = _REMEDY) -> UserError:
   return UserError(f'--image_folder={folder} {what}: {remedy}.')
 
 
-def some(names: Sequence[str]) -> str:
+def some(names: Sequence[str], separator: str = ', ') -> str:
   """Lists the first few names and counts the others."""
-  first = ', '.join(names[:_LISTED])
+  first = separator.join(names[:_LISTED])
   more = len(names) - _LISTED
   return f'{first} and {more} more' if more > 0 else first
 
@@ -186,8 +187,8 @@ def _tree(root, pictures: _BySplit):
                   else 'has no class folders in train')
   pairs = {split: sorted(
       (label[class_names.canonical(name)], file.name)
-      for name, files in pictures.get(split, {}).items() for file in files)
-           for split in dict.fromkeys(_SPLITS.values())}
+      for name, files in found.items() for file in files)
+           for split, found in pictures.items()}
   return Tree(root, classes, {
       split: [(file, label) for label, file in found]
       for split, found in pairs.items() if found})
@@ -209,35 +210,36 @@ def _check_links(folders, root, pictures: _BySplit):
     elif owner[0] != split:
       shared.append(both)
   if relabeled:
-    raise refusal(root, f'has links that give {len(relabeled)} pictures of one '
-                  f'class the label of another ({some(relabeled)})',
+    raise refusal(root, f'has links that give pictures of one class the label '
+                  f'of another ({some(relabeled)})',
                   'delete the links')
   if twice:
     command_line.warn(
-        f'{len(twice)} pictures have two classes, because links from both lead '
-        f'to the same file ({some(twice)}).')
+        'some pictures have two classes, because links from both lead to the '
+        f'same file ({some(twice)}).')
   if shared:
     command_line.warn(
-        f'{len(shared)} pictures are in two splits, because links lead to the '
-        f'same file ({some(shared)}): the network is evaluated on pictures '
-        'that it was trained on.')
+        'some pictures are in two splits, because links lead to the same file '
+        f'({some(shared)}): the network is evaluated on pictures that it was '
+        'trained on.')
 
 
 def _warn(folders, tree, files):
   """Warns about everything that is left out."""
   kept = {file for pairs in tree.splits.values() for file, _ in pairs}
+  ignored = set(files) - kept - folders.again
   for names, what in (
-      (set(files) - kept, f'of {len(files)} files ({{}}): only '
+      (ignored, f'{len(ignored)} of {len(files)} files ({{}}): only '
        f'{", ".join(_ENDINGS)} files in class folders are read'),
-      (folders.special, 'pipes, sockets or devices ({})'),
+      (folders.special, 'pipes, sockets and devices ({})'),
       (folders.above, 'links to a folder above them ({})'),
-      (folders.again, 'further links to what their class has already ({})')):
+      (folders.again, 'links to what their class has already ({})')):
     if names:
-      text = what.replace('{}', some(sorted(names)))
-      command_line.warn(f'ignoring {len(names)} {text}.')
+      command_line.warn(
+          f'ignoring {what.replace("{}", some(sorted(names)))}.')
   for split, pairs in tree.splits.items():
     missing = sorted(set(range(len(tree.classes))) - {i for _, i in pairs})
     if missing:
       names = some([tree.classes[label] for label in missing])
-      command_line.warn(f'{split} has no pictures of {len(missing)} of '
+      command_line.warn(f'{split} has no pictures of {len(missing)} of the '
                         f'{len(tree.classes)} classes ({names}).')

@@ -7,15 +7,16 @@ The first command downloads the data set. The second reads
 PICTURES/<class>/*.jpg, or PICTURES/{train,val,test}/<class>/*.jpg; see
 pipelines/image_tree.py. Each is needed only once.
 """
-from collections.abc import Collection
+from collections.abc import Mapping
 import os
 import shlex
+import warnings
 
 from absl import flags
 
-from configs.process import command_line, tensorflow_process
+from configs.process import command_line, paths, tensorflow_process
 from configs.process.errors import UserError
-from pipelines import image_tree
+from pipelines import image_tree, tfds_name
 
 
 def parse(argv: list[str]) -> list[str]:
@@ -31,7 +32,10 @@ def parse(argv: list[str]) -> list[str]:
       'optionally inside folders train, val and test.')
   flags.DEFINE_bool(
       'skip_bad_images', False, 'Leaves out pictures of --image_folder that '
-      'cannot be decoded, instead of stopping.')
+      'cannot be read or decoded, and counts them, instead of stopping.')
+  flags.DEFINE_bool(
+      'keep_orientation', False, 'Leaves pictures of --image_folder as they '
+      'are stored, instead of turning those upright whose EXIF says how.')
   return command_line.parse_flags(argv)
 
 
@@ -39,13 +43,19 @@ def main(others: list[str]) -> int:
   """Prepares the data set; returns the exit code."""
   command_line.refuse(others)
   values = flags.FLAGS
+  if values.data_dir is not None:
+    paths.local(values.data_dir, '--data_dir')
   if values.image_folder is not None:
-    prepare_pictures(values.image_folder, values.dataset, values.data_dir,
-                     values.skip_bad_images)
+    prepare_pictures(
+        os.fspath(paths.local(values.image_folder, '--image_folder')),
+        values.dataset, values.data_dir,
+        skip_bad_images=values.skip_bad_images,
+        keep_orientation=values.keep_orientation)
     return command_line.DONE
-  if values.skip_bad_images:
-    raise UserError('--skip_bad_images only applies to your own pictures: add '
-                    '--image_folder, or leave it out.')
+  for name in 'skip_bad_images', 'keep_orientation':
+    if values[name].value:
+      raise UserError(f'--{name} only applies to your own pictures: add '
+                      '--image_folder, or leave it out.')
   if not values.dataset:
     raise UserError(
         '--dataset is missing: give a TFDS name such as --dataset=cifar10, or '
@@ -61,12 +71,13 @@ def prepare_public(name: str, data_dir: str | None) -> None:
   """Prepares a public data set and prints what there is now.
 
   Args:
-    name: TFDS name, with or without a version.
+    name: TFDS name, with or without a configuration and a version.
     data_dir: as the flag.
 
   Raises:
-    UserError: see pipelines/download.py.
+    UserError, TryAgain: see pipelines/download.py.
   """
+  tfds_name.check(name, '--dataset')
   with tensorflow_process.starting():
     from pipelines import download, tfds_directory
 
@@ -74,8 +85,8 @@ def prepare_public(name: str, data_dir: str | None) -> None:
   print(f'{_sentence(builder)}.')
 
 
-def prepare_pictures(folder: str, name: str | None, data_dir: str | None,
-                     skip_bad_images: bool) -> None:
+def prepare_pictures(folder: str, name: str | None, data_dir: str | None, *,
+                     skip_bad_images: bool, keep_orientation: bool) -> None:
   """Prepares a user's own pictures and prints the command that comes next.
 
   Args:
@@ -83,38 +94,55 @@ def prepare_pictures(folder: str, name: str | None, data_dir: str | None,
     name: of the data set; None: that of the folder.
     data_dir: as the flag.
     skip_bad_images: as the flag.
+    keep_orientation: as the flag.
 
   Raises:
-    UserError: see pipelines/image_tree.py and pipelines/image_folder.py.
+    UserError, TryAgain: see pipelines/image_tree.py and
+      pipelines/image_folder.py.
   """
-  folder = os.path.expanduser(folder)
   tree = image_tree.scan(folder)
   with tensorflow_process.starting():
     import tensorflow as tf
 
     from pipelines import image_folder, tfds_directory
 
+  # Pillow warns, without a name, of damaged EXIF.
+  warnings.filterwarnings('ignore', module='PIL')
   # Decoding runs on the CPU: a GPU that is training keeps its memory.
   tf.config.set_visible_devices([], 'GPU')
   data_dir = tfds_directory.default_folder(data_dir)
   name = name or image_tree.default_name(folder)
-  builder = image_folder.find(tree, name, data_dir)
+  builder = image_folder.find(tree, name, data_dir,
+                              keep_orientation=keep_orientation)
   if builder:
     print('Nothing to do: files with these names were prepared before. If '
           f'their contents have changed, delete {builder.data_dir} and rerun '
           'the same command.')
   else:
     builder = image_folder.prepare(
-        tree, name, data_dir, skip_bad_images=skip_bad_images)
+        tree, name, data_dir, skip_bad_images=skip_bad_images,
+        keep_orientation=keep_orientation)
   print(f'{_sentence(builder)}. To train on it, run')
-  print(' ', next_command(name, list(builder.info.splits), data_dir))
+  print(' ', next_command(
+      name, {split: info.num_examples
+             for split, info in builder.info.splits.items()}, data_dir))
 
 
-def next_command(name: str, splits: Collection[str], data_dir: str) -> str:
-  """Returns the command that trains on pictures of different sizes."""
+def next_command(name: str, splits: Mapping[str, int], data_dir: str) -> str:
+  """Returns the command that trains on pictures of different sizes.
+
+  Args:
+    name: of the data set.
+    splits: {name: examples}; the training split has two at least.
+    data_dir: the folder that holds data sets.
+  """
   evaluated = [split for split in ('validation', 'test') if split in splits]
-  train, evaluate = (
-      ('train', evaluated[0]) if evaluated else ('train[:90%]', 'train[90%:]'))
+  if evaluated:
+    train, evaluate = 'train', evaluated[0]
+  elif splits['train'] < 10:  # A tenth would round to nothing.
+    train, evaluate = 'train[:-1]', 'train[-1:]'
+  else:
+    train, evaluate = 'train[:90%]', 'train[90%:]'
   return shlex.join([
       'python', '-m', 'resnet.train', '--config=imagenet_resnet50',
       f'--config.data.name={name}', f'--config.data.train_split={train}',

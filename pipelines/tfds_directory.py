@@ -10,12 +10,16 @@ import re
 import shlex
 from typing import Any, TYPE_CHECKING
 
+from google.protobuf import json_format
 import tensorflow as tf
 
 from configs.process import paths
 from configs.process.errors import first_line, UserError
 from pipelines import records, tfds_name
 
+# What TFDS raises for a name, or for damaged files, that it cannot use.
+OPENING_FAILURES = (ValueError, AssertionError, OSError, ImportError,
+                    json_format.Error)
 _INFO = 'dataset_info.json'
 _LIKE_REMOTE = (('gs',), ('s3',), ('az',), ('hf',))
 _MOST_NAMES = 10  # Data sets that an error lists.
@@ -128,7 +132,6 @@ def _builder(name, data_dir) -> Any:
   """Returns the builder that TFDS or a prepared folder has under a name."""
   import tensorflow_datasets as tfds
   from tensorflow_datasets.core import registered
-  from google.protobuf import json_format
   tfds_name.check(name, '--config.data.name')
   is_given, data_dir = data_dir is not None, default_folder(data_dir)
   name_alone, _, version = name.partition(':')
@@ -141,8 +144,7 @@ def _builder(name, data_dir) -> Any:
   except registered.DatasetNotFoundError as error:
     guess = re.search(r'Did you mean: .*-> (\w+)', str(error))
     raise _unknown(name, data_dir, is_given, guess and guess[1]) from error
-  except (ValueError, AssertionError, OSError, ImportError,
-          json_format.Error) as error:
+  except OPENING_FAILURES as error:
     raise UserError(
         f'Data set {name!r} cannot be opened under --data_dir={data_dir} '
         f'({first_line(error)}; {_versions(name_alone, data_dir)}): choose '

@@ -46,7 +46,7 @@ def main(others: list[str]) -> int:
     from resnet.run import checkpoint, report, run_folder
 
   workdir = values.workdir
-  config = run_folder.read_config(workdir)
+  config = _config(workdir)
   step = _step(values.checkpoint, workdir)
   strategy = execution_flags.make_strategy()
   split = values.split or config.data.eval_split
@@ -69,6 +69,19 @@ def main(others: list[str]) -> int:
   print(f'step {step} on {config.data.name} {split}: '
         f'{report.values_text(measured)}')
   return command_line.DONE
+
+
+def _config(workdir):
+  """Reads the config of a run; says how to get it back if it is damaged."""
+  from resnet.run import run_folder
+
+  try:
+    return run_folder.read_config(workdir)
+  except json_file.Damaged as damage:
+    raise UserError(
+        f'{damage.path} is damaged ({damage.reason}): rerun the command that '
+        'trained this run, which writes it anew, or restore it from a backup.'
+    ) from damage
 
 
 def _check_data(workdir, config, split, source):

@@ -19,7 +19,14 @@ from resnet import session
 from resnet.distribution import heartbeats
 from resnet.distribution.group import Group
 from resnet.execution.options import Options
-from resnet.run import report, run_folder, software, stopwatch, summaries
+from resnet.run import (
+  report,
+  run_folder,
+  shared_folder,
+  software,
+  stopwatch,
+  summaries,
+)
 
 
 def train_and_evaluate(
@@ -55,7 +62,7 @@ def train_and_evaluate(
         folder.record_data(data)
       print(report.finished_text(summary, folder.path))
     return DONE
-  run_folder.check_shared(folder, group)
+  shared_folder.check(folder.path, group)
   with heartbeats.Heartbeats(folder.path, group.rank, group.count,
                              options.stall_secs) as beat:
     run = session.start(

@@ -10,6 +10,8 @@ import pathlib
 import time
 from typing import Any
 
+import numpy as np
+
 from configs import schema
 from configs.process import command_line
 from configs.process.errors import TryAgain, UserError
@@ -17,7 +19,7 @@ from pipelines import identity, sources
 from pipelines.options import Reading
 from resnet import evaluator, network, plan, trainer
 from resnet import state as state_lib
-from resnet.distribution.group import Disagreement, Group
+from resnet.distribution.group import Disagreement, Group, Postponed
 from resnet.distribution.heartbeats import Heartbeats
 from resnet.execution.options import Options
 from resnet.run import (
@@ -226,26 +228,24 @@ def _on_all(group, action):
   """Returns action(), once it has succeeded on all workers.
 
   Raises:
-    UserError, TryAgain: it failed here; or elsewhere, and then names the
-      workers whose messages say why. All workers raise.
+    UserError, TryAgain: it failed, here or elsewhere. All workers raise: those
+      on which it failed their own error, the others one that names them.
   """
   result, failure = None, None
   try:
     result = action()
   except (UserError, TryAgain) as error:
+    if group.is_alone:
+      raise
     failure = error
-  codes = group.exchange([
-      0 if failure is None else 2 if isinstance(failure, UserError) else 1])
-  if not codes.any():
-    return result
-  if failure is None:
-    ranks = ', '.join(str(rank) for rank, code in enumerate(codes) if code[0])
-    failure = (Disagreement if codes.max() > 1 else TryAgain)(
-        f'The checkpoint could not be restored on worker {ranks}, whose own '
-        'message says why.')
-  elif isinstance(failure, UserError) and not group.is_alone:
-    failure = Disagreement(str(failure))  # All of them know.
-  raise failure
+  lasting, passing = group.exchange([
+      isinstance(failure, UserError), isinstance(failure, TryAgain)]).T
+  failed = [str(rank) for rank in np.flatnonzero(lasting + passing)]
+  if failed:
+    raise (Disagreement if lasting.any() else Postponed)(
+        failure or 'The checkpoint cannot be restored on worker '
+        f'{", ".join(failed)}, whose own message says why.') from failure
+  return result
 
 
 def _events(config, options, train_size):

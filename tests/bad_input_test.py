@@ -54,7 +54,7 @@ def run_folder(tmp_path_factory):
     ('surplus', ["'surplus' is not a flag"]),
     ('--strategy=tpu', ['--strategy=tpu', 'one_device, mirrored']),
     ('--jit=maybe', ['--jit=maybe', 'one of auto, true, false']),
-    ('--log_every_steps=0', ['--log_every_steps=0', 'a positive integer']),
+    ('--log_every_steps=0', ['--log_every_steps=0', 'an integer from 1 to 2147483647']),
     ('--devices=GPU:7', ['GPU:7', 'has CPU:0', '--virtual_devices']),
     ('--devices=CPU:0,CPU:0', ['names a device twice']),
     ('--virtual_devices=3',

@@ -69,7 +69,8 @@ def _child(module, argv, folder, between_calls, environment):
   for number, name in ((1, 'out'), (2, 'err')):
     file = os.open(os.path.join(folder, name), os.O_WRONLY | os.O_CREAT)
     os.dup2(file, number)
-  sys.stdout, sys.stderr = (open(n, 'w', buffering=1) for n in (1, 2))
+  sys.stdout, sys.stderr = (
+      open(n, 'w', buffering=1, closefd=False) for n in (1, 2))
   sys.argv = [module, *argv]
   if between_calls is not None:
     call_between_calls(between_calls)

@@ -6,7 +6,6 @@ rerun the same command to continue; anything else is a failure.
 import atexit
 from collections.abc import Callable, Sequence
 import errno
-import io
 import os
 import signal
 import sys
@@ -169,13 +168,16 @@ def read_flags(argv: Sequence[str], flag_values: flags.FlagValues,
     others = flag_values(argv, known_only)
   except ValueError as error:  # Of absl's own flags, and of --noname=value.
     raise flags.Error(str(error).rstrip('.')) from error
+  except (MemoryError, RecursionError) as error:  # Of Python's own parser.
+    raise flags.Error('The value of a flag is nested too deeply') from error
   for name in flag_values:
     flag = flag_values[name]
     most = _most(flag)
-    # Fields of the config have limits in their schema. nan is never `<=`.
-    if most and flag.value is not None and '.' not in name and not (
-        abs(flag.value) <= most):
-      raise flags.IllegalFlagValueError(f'flag --{name}={flag.value}')
+    if not most or '.' in name:  # The config's schema has limits of its own.
+      continue
+    for value in flag.value if isinstance(flag.value, list) else [flag.value]:
+      if value is not None and not abs(value) <= most:  # nan is never `<=`.
+        raise flags.IllegalFlagValueError(f'flag --{name}={value}')
   return others
 
 
@@ -216,10 +218,12 @@ def _allowed(flag):
   words = getattr(flag.parser, 'enum_values', None)
   if words:
     return f'one of {", ".join(words)}'
-  allowed = flag.parser.syntactic_help
-  bounded = getattr(flag.parser, 'upper_bound', None) is not None
-  return allowed if bounded or not _most(flag) else (
-      f'{allowed} up to {_most(flag)}')
+  parser, most = flag.parser, _most(flag)
+  if not most:
+    return parser.syntactic_help
+  least = parser.lower_bound
+  limits = f'up to {most}' if least is None else f'from {least} to {most}'
+  return f'{parser.number_article} {parser.number_name} {limits}'
 
 
 def refuse(others: Sequence[str]) -> None:
@@ -245,6 +249,3 @@ def _use_utf8() -> None:
     os.environ['PYTHONUTF8'] = '1'
     os.execv(sys.executable,
              [sys.executable, '-X', 'utf8', *sys.orig_argv[1:]])
-  # PYTHONIOENCODING may name an encoding that lacks a character.
-  if isinstance(sys.stdout, io.TextIOWrapper):
-    sys.stdout.reconfigure(errors='backslashreplace')

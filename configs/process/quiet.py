@@ -30,7 +30,7 @@ def tensorflow_import() -> Iterator[None]:
     os.dup2(held.fileno(), 2)
     try:
       yield
-    except BaseException:
+    except Exception:
       held.seek(0)
       with contextlib.suppress(OSError):
         os.write(stderr, held.read())

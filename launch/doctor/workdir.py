@@ -11,7 +11,6 @@ ignore.)
 import asyncio
 from collections.abc import Callable, Iterator
 import contextlib
-import fcntl
 import os
 import pathlib
 import re
@@ -19,6 +18,7 @@ import secrets
 import tempfile
 import time
 
+from configs.process import command_line, file_lock
 from configs.process.errors import UserError
 from launch.cluster import contract
 
@@ -41,7 +41,9 @@ def mark(workdir: str | os.PathLike) -> Iterator[str]:
         made.callback(_try, folder.rmdir)
       with path.open('x') as file:
         made.callback(_try, path.unlink)
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # As runs do.
+        lacking = file_lock.take(file)  # As runs do.
+        if lacking:
+          command_line.warn(file_lock.warning(workdir, lacking))
     except OSError as error:
       raise _not_writable(workdir, error) from error
     yield path.name

@@ -27,7 +27,13 @@ import time
 from absl import flags
 
 from configs import loading
-from configs.process import command_line, flag_words
+from configs.process import (
+  command_line,
+  flag_words,
+  path_flags,
+  paths,
+  whole_number,
+)
 from configs.process.errors import UserError
 from launch import trainer_command
 from launch.cluster import contract
@@ -46,9 +52,10 @@ def parse(argv: list[str]) -> list[str]:
   """Defines and reads the flags; returns the trainer's, which follow --."""
   limits, times = restarts.Limits(), attempt.Times()
   flags.DEFINE_integer('workers', None, 'Number of worker processes.',
-                       lower_bound=1)
+                       lower_bound=1, upper_bound=contract.MOST_WORKERS)
   flags.DEFINE_integer('gpus_per_worker', 0, 'GPUs for each worker. 0: train '
-                       'on the CPU.', lower_bound=0)
+                       'on the CPU.', lower_bound=0,
+                       upper_bound=contract.MOST_GPUS)
   flags.DEFINE_integer('max_restarts', limits.failures, 'How often the workers '
                        'are restarted after a failure. Exit code 143 (saved, '
                        'restart me) is a failure only if no checkpoint was '
@@ -57,9 +64,9 @@ def parse(argv: list[str]) -> list[str]:
                      'have to save and exit, once they are asked to.',
                      lower_bound=0)
   # absl has a flag of this name for its own logs, which are not used here.
-  flags.DEFINE_string('log_dir', None, 'Folder for the logs, which are called '
-                      'attempt_N/worker_N.log. Default: runs/logs/<time>.',
-                      allow_override=True)
+  path_flags.define('log_dir', None, 'Folder for the logs, which are called '
+                    'attempt_N/worker_N.log. Default: runs/logs/<time>.',
+                    allow_override=True)
   flags.DEFINE_string('tee', 'all', 'Workers whose output is shown here: all, '
                       'or ranks separated by commas, such as 0,2.')
   flags.DEFINE_string('module', trainer_command.MODULE, 'The Python module '
@@ -80,6 +87,11 @@ def main(trainer_flags: list[str]) -> int:
   if values.workers is None:
     raise UserError('--workers is missing: give the number of processes to '
                     'start, for example --workers=2.')
+  most = worker_environment.most_workers()
+  if values.workers > most:
+    raise UserError(
+        f'--workers={values.workers} is too many for this machine: give at '
+        f'most {most}.')
   shown = _ranks(values.tee, values.workers)
   trainer_command.check_module(values.module)
   gpus = worker_environment.visible_gpus(os.environ)
@@ -109,20 +121,21 @@ def _ranks(tee, workers) -> Sequence[int]:
   """Returns the ranks that --tee names."""
   if tee == 'all':
     return range(workers)
-  words = [word for word in tee.split(',') if word]
-  if not all(word.isdecimal() and int(word) < workers for word in words):
+  ranks = [whole_number.parse(word, workers - 1)
+           for word in tee.split(',') if word]
+  if None in ranks:
     raise UserError(f'--tee={tee} does not name workers: give all, or ranks '
                     f'from 0 to {workers - 1} separated by commas.')
-  return [int(word) for word in words]
+  return [rank for rank in ranks if rank is not None]
 
 
 def _workdir(trainer_flags) -> str:
   """Returns the path of the run folder, as the trainer reads its flags."""
   workdir, others = flag_words.take('workdir', trainer_flags)
-  if not workdir:
+  if workdir is None:
     recipe, _ = flag_words.take('config', others)
     workdir = f'runs/{pathlib.Path(recipe or loading.DEFAULT).stem}'
-  return os.path.expanduser(workdir)
+  return os.fspath(paths.local(workdir, '--workdir'))
 
 
 def _enter_private_network(required: bool, gpus: bool) -> str:

@@ -19,6 +19,15 @@ from launch.cluster import contract
 _NVIDIA_SMI_SECS = 60  # It wakes sleeping GPUs, one after the other.
 
 
+def most_workers() -> int:
+  """Returns how many workers this machine can be asked for.
+
+  Each is a process of some 0.5 GiB, and more than a few on a core only wait for
+  each other. Sixteen leave room for machines with many GPUs and few cores.
+  """
+  return max(64, 16 * len(os.sched_getaffinity(0)))
+
+
 def free_ports(count: int) -> list[int]:
   """Returns distinct TCP ports on which nobody listens.
 

@@ -18,6 +18,7 @@ from configs import loading, schema
 from configs.process import flag_words, json_file
 from configs.process.errors import TryAgain, UserError
 
+FIGURES = ('accuracy', 'best_accuracy')  # In the summary of a run.
 MOST_RUNS = 1000  # More is a slip; all are built before the first starts.
 _SEED = 'seed'
 # RFC 1035 allows 63 characters; Kubernetes derives longer names from a job's.
@@ -49,7 +50,10 @@ class Run(NamedTuple):
       values = json_file.read(self.folder / 'run.json')
     except (UserError, TryAgain):  # The trainer reports these.
       return None
-    return values and values.get('summary')
+    summary = values and values.get('summary')
+    is_one = isinstance(summary, dict) and all(
+        json_file.is_number(summary.get(figure)) for figure in FIGURES)
+    return summary if is_one else None
 
   def has_started(self) -> bool:
     """Returns whether the run has come as far as its first step."""

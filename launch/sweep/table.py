@@ -2,9 +2,7 @@
 from collections.abc import Mapping, Sequence
 import statistics
 
-from launch.sweep.grid import Run
-
-_FIGURES = ('accuracy', 'best_accuracy')  # In the summary of a run.
+from launch.sweep.grid import FIGURES, Run
 
 
 def text(runs: Sequence[Run], states: Mapping[str, str]) -> str:
@@ -20,7 +18,7 @@ def text(runs: Sequence[Run], states: Mapping[str, str]) -> str:
   for run in runs:
     summary = summaries[run.name]
     figures = [f'{summary[figure]:.4f}' if summary else '-'
-               for figure in _FIGURES]
+               for figure in FIGURES]
     rows.append((run.name, 'done' if summary else states[run.name], *figures))
   blocks = [_columns(rows)]
   settings: dict[str, list[dict | None]] = {}
@@ -38,7 +36,7 @@ def _statistics(summaries):
   """Returns how many runs are done, then each figure's mean and deviation."""
   done = [summary for summary in summaries if summary]
   cells = [f'{len(done)} of {len(summaries)}']
-  for figure in _FIGURES:
+  for figure in FIGURES:
     values = [summary[figure] for summary in done]
     cells.append(f'{statistics.mean(values):.4f}' if values else '-')
     # The seeds are a sample: divided by n - 1.

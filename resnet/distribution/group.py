@@ -15,13 +15,17 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from configs.process.errors import UserError
+from configs.process.errors import TryAgain, UserError
 
 WORKER_JOB = 'worker'  # TensorFlow's name for the tasks of a cluster.
 
 
 class Disagreement(UserError):
   """The workers differ. All of them learn it from the same collective."""
+
+
+class Postponed(TryAgain):
+  """Some cannot go on now. All workers learn it from the same collective."""
 
 
 class Group(NamedTuple):

@@ -19,10 +19,14 @@ import threading
 import time
 from typing import Any, TextIO
 
-from configs.process import atomic_file
+from configs.process import atomic_file, json_file
+from configs.process.errors import TryAgain, UserError
 
 FOLDER = 'workers'
 _EVERY_SECS = 1.0
+_is_text = lambda value: isinstance(value, str)
+_FIELDS = {'host': _is_text, 'phase': _is_text, 'step': json_file.is_whole,
+           'time': json_file.is_number}  # That others read.
 
 
 class Heartbeats:
@@ -109,9 +113,12 @@ def read(workdir: str | os.PathLike, workers: int) -> list[dict[str, Any]]:
   beats = []
   for rank in range(workers):
     try:
-      beats.append(json.loads(_path(workdir, rank).read_text()))
-    except (OSError, ValueError):  # Not there yet, or damaged.
+      beat = json_file.read(_path(workdir, rank))
+    except (UserError, TryAgain):  # Damaged, or not readable now.
       continue
+    if beat and all(is_right(beat.get(name))
+                    for name, is_right in _FIELDS.items()):
+      beats.append({**beat, 'rank': rank})
   return beats
 
 

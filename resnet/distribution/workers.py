@@ -22,7 +22,7 @@ from configs.process import command_line
 from configs.process.errors import first_line
 from launch.cluster import resolver
 from resnet.distribution import peers, proxies
-from resnet.distribution.group import Disagreement, Group, WORKER_JOB
+from resnet.distribution.group import Disagreement, Group, Postponed, WORKER_JOB
 from resnet.distribution.peers import LostPeer
 from resnet.execution.options import WorkerOptions
 
@@ -94,7 +94,7 @@ def run(make_strategy: Callable[[], tf.distribute.Strategy],
     print(f'{error} Rerun the same command to continue from the last '
           'checkpoint.', file=sys.stderr)
     return command_line.START_AGAIN
-  except Disagreement:
+  except (Disagreement, Postponed):
     # The others may still be in the collective that tells them the same: if
     # this worker left now, they would only see that it is gone.
     _wait_to_leave()

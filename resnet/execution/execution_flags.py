@@ -12,9 +12,9 @@ _DEFAULTS = options_lib.WorkerOptions()
 
 def define() -> None:
   """Defines the flags; `make_strategy` and `main` read their values."""
-  flags.DEFINE_string(
-      'strategy', 'mirrored', 'one_device, mirrored (all devices of one '
-      'process), or multi_worker_mirrored (several processes).')
+  flags.DEFINE_enum(
+      'strategy', 'mirrored', options_lib.STRATEGIES, 'One device, all devices '
+      'of one process, or several processes.')
   cluster_flags.define()
   flags.adopt_module_key_flags(cluster_flags)
   flags.DEFINE_list(

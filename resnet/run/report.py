@@ -52,9 +52,12 @@ def moved_text(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
     before: what the run was last trained on, see `replicas`; None: unknown.
     now: what it is trained on now.
   """
-  before_text = f' (before: {_replicas_text(before)})' if before else ''
-  return (f'continuing on {_replicas_text(now)}{before_text}: batches and '
-          'evaluations stay the same, but sums are rounded in another order')
+  if before is None:
+    return (f'continuing on {_replicas_text(now)}: what it was trained on '
+            'before is not known, so that sums may be rounded in another order')
+  return (f'continuing on {_replicas_text(now)} (before: '
+          f'{_replicas_text(before)}): batches and evaluations stay the same, '
+          'but sums are rounded in another order')
 
 
 def settings_text(differences: Sequence[str]) -> str:

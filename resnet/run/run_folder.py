@@ -16,9 +16,7 @@ import json
 import os
 import pathlib
 import platform
-import secrets
 import sys
-import time
 from typing import Any, IO
 
 from configs import schema
@@ -32,13 +30,16 @@ from configs.process import (
 from configs.process.errors import TryAgain, UserError
 from launch.cluster import contract
 from resnet.distribution import heartbeats
-from resnet.distribution.group import Disagreement, Group
-from resnet.run import checkpoint, data_record, description, software
+from resnet.run import (
+  checkpoint,
+  data_record,
+  description,
+  shared_folder,
+  software,
+)
 
 CHECKPOINTS = 'checkpoints'
 _CONFIG = 'config.json'
-_SHARED_MARK = '.shared'
-_SEEN_WITHIN_SECS = 10.0  # Network file systems show new files late.
 # What another folder would cure.
 _LASTING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR,
             errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOSPC,
@@ -115,19 +116,14 @@ def open_for_training(workdir: str | os.PathLike, config: schema.Config,
     lock = _lock(path, workdir)
     damage = _check_same(path, workdir, config)
   except OSError as error:
-    if error.errno in _LASTING:
-      raise UserError(
-          f'--workdir={workdir} cannot be written ({error.strerror}): give a '
-          'folder that you may write to.') from error
-    raise TryAgain(
-        f'--workdir={workdir} cannot be written now ({error.strerror}): rerun '
-        'the same command once it can.') from error
+    raise _cannot('written', workdir, error) from error
+  known = description.read(path)
   if damage:
     command_line.warn(
         f'{damage.path} is damaged ({damage.reason}): it is written anew, if '
         'the checkpoints are of the same configuration.')
-    return RunFolder(path, lock)  # Whether it is finished is not known.
-  return RunFolder(path, lock, description.read(path))
+    known.pop('summary', None)  # Whether this run is finished is not known.
+  return RunFolder(path, lock, known)
 
 
 def finished(workdir: str | os.PathLike,
@@ -173,32 +169,6 @@ def check_usable(workdir: str | os.PathLike, config: schema.Config) -> None:
         'that you may read and write.') from error
 
 
-def check_shared(folder: RunFolder, group: Group) -> None:
-  """Checks that all workers see the same folder. All of them must call it.
-
-  Raises:
-    Disagreement: some workers do not; names them.
-  """
-  if group.is_alone:
-    return
-  mark, number = folder.path / _SHARED_MARK, secrets.randbits(48)
-  if group.is_chief:
-    mark.write_text(str(number))
-  number = group.of_chief(number)
-  end = time.monotonic() + _SEEN_WITHIN_SECS
-  while not (seen := _reads(mark, number)) and time.monotonic() < end:
-    time.sleep(0.1)
-  blind = [rank for rank, sees in enumerate(group.exchange([seen]))
-           if not sees]
-  if group.is_chief:
-    mark.unlink()
-  if blind:
-    raise Disagreement(
-        f'--workdir={folder.path} is not the same folder on worker '
-        f'{", ".join(map(str, blind))} as on worker 0: give a folder that all '
-        'workers share.')
-
-
 def read_config(workdir: str | os.PathLike) -> schema.Config:
   """Reads the config of the run in `workdir`.
 
@@ -215,8 +185,12 @@ def read_config(workdir: str | os.PathLike) -> schema.Config:
         'the folder that `python -m resnet.train` wrote.')
   try:
     config = schema.from_dict(values)
-    typed_fields.check_types(config)
   except typed_fields.WrongType as error:
+    raise json_file.Damaged(path, str(error).rstrip('.')) from error
+  try:
+    typed_fields.check_types(config)
+    typed_fields.check_limits(config)
+  except UserError as error:
     raise json_file.Damaged(path, str(error).rstrip('.')) from error
   return config
 
@@ -226,12 +200,14 @@ def write_json(path: str | os.PathLike, values: Mapping[str, Any]) -> None:
   atomic_file.write(path, json.dumps(values, indent=2) + '\n')
 
 
-def _reads(path, number):
-  """Returns whether a file holds a number."""
-  try:
-    return path.read_text() == str(number)
-  except OSError:
-    return False
+def _cannot(be_what, workdir, error):
+  """Returns the error to raise for an OSError of a run folder."""
+  if error.errno in _LASTING:
+    return UserError(f'--workdir={workdir} cannot be {be_what} '
+                     f'({error.strerror}): give a folder that you may write '
+                     'to.')
+  return TryAgain(f'--workdir={workdir} cannot be {be_what} now '
+                  f'({error.strerror}): rerun the same command once it can.')
 
 
 def _check_ours(path, workdir):
@@ -239,7 +215,8 @@ def _check_ours(path, workdir):
   foreign = path.exists() and (
       not path.is_dir() or (any(path.iterdir())
                             and not (path / _CONFIG).exists()
-                            and not _only_ours(path)))
+                            and not _only_ours(path)
+                            and not _can_tell(path)))
   if foreign:
     raise UserError(
         f'--workdir={workdir} exists and is not a run folder (it has no '
@@ -251,12 +228,18 @@ def _only_ours(path):
 
   A run that is killed early leaves such a folder.
   """
-  names = (CHECKPOINTS, '.lock', _SHARED_MARK, heartbeats.FOLDER)
+  names = (CHECKPOINTS, '.lock', shared_folder.MARK, heartbeats.FOLDER)
   patterns = (f'{_CONFIG}*.partial', f'{contract.DOCTOR_MARK}*')
   return all(
       entry.name in names
       or any(fnmatch.fnmatch(entry.name, pattern) for pattern in patterns)
       for entry in path.iterdir())
+
+
+def _can_tell(path):
+  """Returns whether checkpoints of a run can tell what it trains."""
+  return bool(checkpoint.steps_in(path / CHECKPOINTS)
+              and (path / 'metrics.jsonl').exists())
 
 
 def _lock(path, workdir):
@@ -271,6 +254,8 @@ def _lock(path, workdir):
     raise UserError(
         f'--workdir={workdir} is in use by {name}: wait for it, stop it, or '
         'give another folder.') from error
+  except OSError as error:
+    raise _cannot('locked', workdir, error) from error
   if lacking:
     command_line.warn(file_lock.warning(workdir, lacking))
   lock.truncate(0)
@@ -283,18 +268,19 @@ def _check_same(path, workdir, config) -> json_file.Damaged | None:
   """Checks that a folder holds no run with a different config.
 
   Returns:
-    None; or what is wrong with config.json, if checkpoints can tell instead
-    what was trained.
+    None; or what is wrong with config.json, if the checkpoints can tell instead
+    what the run trains.
 
   Raises:
     UserError: it holds a run with a different config.
   """
   if not (path / _CONFIG).exists():
-    return None
+    return json_file.Damaged(
+        path / _CONFIG, 'it is missing') if _can_tell(path) else None
   try:
     differences = schema.differences(read_config(path), config)
   except json_file.Damaged as damage:
-    if checkpoint.steps_in(path / CHECKPOINTS):
+    if _can_tell(path):
       return damage
     raise
   if differences:

@@ -143,8 +143,8 @@ class _Forward:
     self._clock, self.last, self._read_at = clock, last, time.monotonic()
 
   def __call__(self) -> float:
-    passed = time.monotonic() - self._read_at
-    self.last = max(self._clock(), self.last + passed)
+    now, passed = self._clock(), time.monotonic() - self._read_at
+    self.last = now if now >= self.last else self.last + passed
     self._read_at += passed
     return self.last
 

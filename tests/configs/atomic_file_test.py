@@ -60,6 +60,39 @@ def test_the_disk_is_waited_for_only_if_asked(tmp_path, monkeypatch):
   assert (tmp_path / 'file').read_text() == 'new'
 
 
+def test_the_file_and_then_its_name_survive_a_power_cut(tmp_path, monkeypatch):
+  flushed = []
+  monkeypatch.setattr(os, 'fsync', lambda file: flushed.append(
+      (os.readlink(f'/proc/self/fd/{file}'), (tmp_path / 'file').exists())))
+  atomic_file.write(tmp_path / 'file', 'new')
+  (partial, existed), folder = flushed
+  assert partial.startswith(f'{tmp_path}/file.') and not existed
+  assert folder == (f'{tmp_path}', True)
+
+
+@pytest.mark.parametrize('number', [
+    errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF])
+@pytest.mark.parametrize('only_folders', [True, False])
+def test_file_systems_that_cannot_fsync_are_written_to(
+    tmp_path, monkeypatch, number, only_folders):
+  def fsync(file):
+    if stat.S_ISDIR(os.fstat(file).st_mode) or not only_folders:
+      raise OSError(number, os.strerror(number))
+  monkeypatch.setattr(os, 'fsync', fsync)
+  atomic_file.write(tmp_path / 'file', 'new')
+  assert (tmp_path / 'file').read_text() == 'new'
+  assert not atomic_file.fsync_folder(tmp_path)
+
+
+def test_a_folder_whose_disk_fails_is_an_error(tmp_path, monkeypatch):
+  def fsync(file):
+    if stat.S_ISDIR(os.fstat(file).st_mode):
+      raise OSError(errno.EIO, 'Input/output error')
+  monkeypatch.setattr(os, 'fsync', fsync)
+  with pytest.raises(OSError, match='Input/output error'):
+    atomic_file.write(tmp_path / 'file', 'new')
+
+
 def test_a_kill_before_the_renaming_leaves_the_old_content(tmp_path):
   path = tmp_path / 'file'
   path.write_text('old')

@@ -306,8 +306,8 @@ def test_recipe_file_that_returns_something_else(tmp_path):
     ('--zzz=1', '--zzz is unknown: --help lists the flags.'),
     ('--workdri=1', '--workdri is unknown (did you mean --workdir?): --help '
      'lists the flags.'),
-    ('--keep_last=all', '--keep_last=all is not allowed: give an integer up to '
-     '2147483647.'),
+    ('--keep_last=all', '--keep_last=all is not allowed: give an integer up '
+     'to 2147483647.'),
 ])
 def test_wrong_command_line(word, sentence):
   assert _refusal(word) == sentence

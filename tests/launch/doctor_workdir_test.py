@@ -2,6 +2,7 @@
 import asyncio
 import errno
 import fcntl
+import os
 import pathlib
 
 import pytest
@@ -10,11 +11,27 @@ from configs.process.errors import UserError
 from launch.doctor import workdir
 
 
-def test_a_folder_without_locks_is_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize('code', [errno.ENOLCK, errno.ENOSYS])
+def test_a_folder_without_locks_is_warned_of(
+    tmp_path, monkeypatch, capsys, code):
+  """Runs train there too."""
   def refuse(*_):
-    raise OSError(errno.ENOLCK, 'No locks available')
+    raise OSError(code, os.strerror(code))
   monkeypatch.setattr(fcntl, 'flock', refuse)
-  with pytest.raises(UserError, match='cannot be written .No locks available'):
+  with workdir.mark(tmp_path / 'new') as name:
+    assert (tmp_path / 'new' / name).exists()
+  assert capsys.readouterr().err == (
+      f'warning: the file system of --workdir={tmp_path}/new cannot lock files '
+      f'({os.strerror(code)}): nothing keeps two processes from training in '
+      'this folder at once, which would ruin the run; start only one.\n')
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_whose_locks_fail_is_refused(tmp_path, monkeypatch):
+  def refuse(*_):
+    raise OSError(errno.EIO, 'Input/output error')
+  monkeypatch.setattr(fcntl, 'flock', refuse)
+  with pytest.raises(UserError, match='cannot be written .Input/output error'):
     with workdir.mark(tmp_path / 'new'):
       pass
   assert not list(tmp_path.iterdir())

@@ -21,7 +21,7 @@ _LONG = 'r' * 52  # With '-tensorboard', 64.
     (_with('--workers='), ['--workers is missing']),
     (_with('--workdir_claim='), ['--workdir_claim is missing']),
     (_with('--workers=0'),
-     ['--workers=0', 'give an integer in the range [1, 65536]']),
+     ['--workers=0', 'give an integer from 1 to 65536']),
     (_with('--workers=1000000000000'), ['--workers=1000000000000', '65536']),
     (_with('--gpus_per_worker=1025'), ['--gpus_per_worker=1025', '1024']),
     (_with('--workers=2', '--max_restarts=2000000000'),

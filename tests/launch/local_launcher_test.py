@@ -183,7 +183,11 @@ def test_nothing_survives_a_launcher_killed_while_it_starts(tmp_path, running):
 
 
 @pytest.mark.parametrize('flags, words', [
-    (['--workers=0'], ['--workers=0', 'positive']),
+    (['--workers=0'], ['--workers=0', 'an integer from 1 to 65536']),
+    (['--workers=100000'], ['--workers=100000', 'from 1 to 65536']),
+    (['--workers=65536'],
+     ['--workers=65536 is too many for this machine: give at most']),
+    (['--log_dir=gs://b/x'], ['--log_dir=gs://b/x is not a folder on this']),
     (['--workers=two'], ['--workers=two']),
     ([], ['--workers is missing']),
     (['--module=no_such'], ['--module=no_such', 'not a Python module']),
@@ -199,6 +203,8 @@ def test_nothing_survives_a_launcher_killed_while_it_starts(tmp_path, running):
                       'Put flags for the trainer after " -- "']),
     (['surplus'], ["'surplus' is not a flag"]),
     (['--tee=0,2'], ['--tee=0,2', 'from 0 to 1']),
+    (['--tee=²'], ['--tee=² does not name workers']),
+    ([f'--tee={"9" * 5000}'], ['does not name workers']),
     (['--tee=-1'], ['--tee=-1']), (['--tee=some'], ['--tee=some']),
     (['--max_restarts=-1'], ['--max_restarts=-1']),
     (['--log_dir=/proc/none'], ['--log_dir=/proc/none', 'can write to']),

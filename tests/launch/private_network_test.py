@@ -1,6 +1,5 @@
 """Workers of python -m launch.local that nobody else can connect to."""
 import contextlib
-import json
 import os
 import pathlib
 import signal
@@ -52,7 +51,9 @@ def _launched(folder, *flags, before=()):
       env={**os.environ, 'PYTHONPATH': f'{_ROOT}:{folder}'}, cwd=folder,
       text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
   try:
-    lines = [process.stderr.readline() for _ in range(2)]
+    # The second line is about the private network, if there is one.
+    lines = [process.stderr.readline()
+             for _ in range(1 if '--private_network=false' in flags else 2)]
     yield process, [int(process.stdout.readline().split()[-1])
                     for _ in range(2)], ''.join(lines)
     process.send_signal(signal.SIGTERM)

@@ -164,11 +164,16 @@ def test_time_limits_are_read_as_the_manual_of_sbatch_says(time, secs):
 
 
 @pytest.mark.parametrize('flags, words', [
-    (['--nodes=0'], ['--nodes=0', 'positive']),
+    (['--nodes=0'], ['--nodes=0', 'give an integer from 1 to 65536']),
+    (['--nodes=1000000000000'], ['--nodes=1000000000000', '65536']),
+    (['--nodes=300', '--workers_per_node=300'],
+     ['--nodes=300 with --workers_per_node=300 are 90000 workers', '65536']),
     (['--nodes=two'], ['--nodes=two']),
     (['--nodes=1', '--gpus_per_worker=-1'], ['--gpus_per_worker=-1']),
     (['--nodes=1', '--workers_per_node=0'], ['--workers_per_node=0']),
     (['--nodes=1', '--time=soon'], ['--time=soon is not a time limit: give']),
+    (['--nodes=1', f'--time={"9" * 5000}'], ['is not a time limit: give']),
+    (['--nodes=1', '--time=٣'], ['--time=٣ is not a time limit: give']),
     (['--nodes=1', '--time=2'],
      ['--grace_secs=120 must be less than --time=2, which is 120 s: raise']),
     (['--nodes=1', '--grace_secs=0'], ['--grace_secs=0']),
@@ -209,6 +214,12 @@ def test_wrong_flags_are_refused(tmp_path, flags, words):
     (['--nodes=1', '--'], '--workdir is missing after " -- ": give'),
     (['--nodes=1', '--', '--config=x', '--workdir='], '--workdir is missing'),
     (['--nodes=1', '--', '--workdir'], '--workdir is missing'),
+    (['--nodes=1', '--', '--workdir=gs://b/x'],
+     '--workdir=gs://b/x is not a folder on this machine: mount'),
+    (['--nodes=1', '--', '--workdir=x', '--data_dir=s3://b'],
+     '--data_dir=s3://b is not a folder on this machine: mount'),
+    (['--nodes=1', '--log_dir=gs://b/x', '--', '--workdir=x'],
+     '--log_dir=gs://b/x is not a folder on this machine: mount'),
     (['--nodes=1', '--seeds=2', '--', '--workdir=x', '--config.seed=1'],
      '--seeds=2 sets --config.seed, but --config.seed=1 was given too: leave'),
 ])

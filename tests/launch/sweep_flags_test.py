@@ -84,8 +84,8 @@ def test_a_run_with_another_configuration_is_refused_before_any_start(
 
 @pytest.mark.parametrize('argv, words', [
     ([], ['--sweep and --seeds are both missing']),
-    (['--seeds=0'], ['--seeds=0', 'give an integer in the range [1, 1000]']),
-    (['--seeds=1001'], ['--seeds=1001', 'in the range [1, 1000]']),
+    (['--seeds=0'], ['--seeds=0', 'give an integer from 1 to 1000']),
+    (['--seeds=1001'], ['--seeds=1001', 'from 1 to 1000']),
     (['--seeds=501', '--sweep=schedule.peak=0.1,0.2'],
      ['ask for 1002 runs, and a sweep has at most 1000: give fewer values']),
     (['--sweep=schedule.peek=1'],

@@ -34,20 +34,19 @@ def _signal_at(step, number, done):
 def _kill_inside_save(step, _):
   """Between calls: kills the process after it wrote a save's data.
 
-  TensorFlow writes the data of a checkpoint elsewhere and then moves it into
-  place. It is killed instead of moving.
+  The files of a checkpoint are written under other names and then renamed, the
+  index last. The process is killed instead of renaming that.
   """
-  from tensorflow.python.ops import gen_io_ops
-  merge = gen_io_ops.merge_v2_checkpoints
-  if merge.__name__ == 'merge_or_die':
+  replace = os.replace
+  if replace.__name__ == 'replace_or_die':
     return
 
-  def merge_or_die(checkpoint_prefixes, destination_prefix, **kwargs):
-    if f'ckpt-{step}' in str(destination_prefix):
+  def replace_or_die(source, target):
+    if os.fspath(target).endswith(f'ckpt-{step}.index'):
       os.kill(os.getpid(), signal.SIGKILL)
-    return merge(checkpoint_prefixes, destination_prefix, **kwargs)
+    return replace(source, target)
 
-  gen_io_ops.merge_v2_checkpoints = merge_or_die
+  os.replace = replace_or_die
 
 
 def _train(workdir, devices, between_calls=None, flags=_FLAGS):
@@ -109,7 +108,8 @@ def test_killed_again_and_again_equals_never_stopped(
   # Inside the save of step 6: half of it is left, and must not count.
   killed = _train(workdir, devices, functools.partial(_kill_inside_save, 6))
   assert killed.code == -signal.SIGKILL
-  assert list((workdir / 'checkpoints').glob('ckpt-6_temp'))
+  assert {path.name for path in (workdir / 'checkpoints').glob('ckpt-6*')} == {
+      'ckpt-6.index.partial', 'ckpt-6.data-00000-of-00001'}
   assert 6 not in steps() and steps()
   # SIGTERM ends with 143, saved at the very step.
   stopped = _train(workdir, devices, at(7, signal.SIGTERM))
@@ -117,7 +117,7 @@ def test_killed_again_and_again_equals_never_stopped(
   assert steps()[-1] == 8 and 'Stopped at step 8' in stopped.err
   # Undisturbed to its end.
   assert _train(workdir, devices).code == 0
-  assert not list((workdir / 'checkpoints').glob('*_temp'))
+  assert not list((workdir / 'checkpoints').glob('*.partial'))
 
   expected, got = _state(undisturbed(devices)), _state(workdir)
   assert expected.keys() == got.keys() and len(got) > 60
@@ -202,7 +202,7 @@ def test_a_truncated_newest_checkpoint_is_skipped(tmp_path, undisturbed):
   data.write_bytes(data.read_bytes()[:-100])
   result = _train(workdir, devices)
   assert result.code == 0
-  assert 'ckpt-8 cannot be read' in result.err
+  assert 'ckpt-8 is damaged' in result.err
   assert 'resuming at step 6' in result.err
   for name, value in _state(undisturbed(devices)).items():
     np.testing.assert_array_equal(_state(workdir)[name], value, err_msg=name)

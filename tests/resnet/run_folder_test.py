@@ -1,4 +1,6 @@
 """A run folder belongs to one run and, while it trains, to one process."""
+import errno
+import fcntl
 import json
 import os
 import pathlib
@@ -12,14 +14,14 @@ import tensorflow as tf
 
 from configs import schema
 from configs.process import json_file
-from configs.process.errors import UserError
+from configs.process.errors import TryAgain, UserError
 from resnet.run import run_folder
 
-_CONFIG = schema.Config(train_steps=10, seed=7)
-_DATA = {'classes': ['cat', 'dog'], 'image_shape': [8, 8, 3], 'version': '1.0',
+CONFIG = schema.Config(train_steps=10, seed=7)
+DATA = {'classes': ['cat', 'dog'], 'image_shape': [8, 8, 3], 'version': '1.0',
          'train': {'examples': 9, 'digest': 'ab'},
          'eval': {'examples': 3, 'digest': 'cd'}}
-_SUMMARY = {'step': 10, 'best_step': 10, 'best_accuracy': 0.5, 'accuracy': 0.5,
+SUMMARY = {'step': 10, 'best_step': 10, 'best_accuracy': 0.5, 'accuracy': 0.5,
             'examples': 3, 'images_per_second': None, 'seconds': 9.5,
             'time_shares': dict.fromkeys((
                 'training', 'input_wait', 'evaluation', 'checkpoints',
@@ -31,7 +33,7 @@ def open_folder():
   """open_for_training, with the locks released at the end."""
   folders = []
 
-  def open_for_training(workdir, config=_CONFIG):
+  def open_for_training(workdir, config=CONFIG):
     folders.append(run_folder.open_for_training(workdir, config))
     return folders[-1]
 
@@ -40,7 +42,7 @@ def open_folder():
     folder.lock.close()
 
 
-def _refusal(workdir, config=_CONFIG):
+def _refusal(workdir, config=CONFIG):
   with pytest.raises(UserError) as error:
     run_folder.open_for_training(workdir, config)
   return str(error.value)
@@ -97,32 +99,33 @@ def test_describe(tmp_path, open_folder, monkeypatch):
   folder = open_folder(tmp_path)
   run = {'replicas': {'workers': 1, 'devices': ['CPU:0']},
          'settings': {'threads': '2'}}
-  folder.describe(_CONFIG, _DATA, run)
+  folder.describe(CONFIG, DATA, run)
   assert json.loads((tmp_path / 'run.json').read_text()) == {
-      'command': ['train.py', '--config.seed=7'], 'host': platform.node(), **run,
+      'command': ['train.py', '--config.seed=7'], 'host': platform.node(),
+      **run,
       'versions': {'python': platform.python_version(),
                    'tensorflow': tf.__version__, 'keras': keras.__version__}}
   assert json.loads((tmp_path / 'config.json').read_text())['seed'] == 7
-  assert json.loads((tmp_path / 'data.json').read_text()) == _DATA
-  assert run_folder.read_config(tmp_path) == _CONFIG
+  assert json.loads((tmp_path / 'data.json').read_text()) == DATA
+  assert run_folder.read_config(tmp_path) == CONFIG
   assert folder.finished is None
 
 
 def test_finish_keeps_the_description(tmp_path, open_folder):
   folder = open_folder(tmp_path)
-  folder.describe(_CONFIG, _DATA, {})
-  folder.finish(_SUMMARY)
-  assert folder.finished == _SUMMARY
+  folder.describe(CONFIG, DATA, {})
+  folder.finish(SUMMARY)
+  assert folder.finished == SUMMARY
   assert json.loads((tmp_path / 'run.json').read_text())['command'] == sys.argv
 
 
 def test_same_configuration_opens_again(tmp_path, open_folder):
   folder = open_folder(tmp_path)
-  folder.describe(_CONFIG, _DATA, {})
-  folder.finish(_SUMMARY)
+  folder.describe(CONFIG, DATA, {})
+  folder.finish(SUMMARY)
   folder.lock.close()
-  again = open_folder(tmp_path, schema.from_dict(schema.to_dict(_CONFIG)))
-  assert again.finished == _SUMMARY
+  again = open_folder(tmp_path, schema.from_dict(schema.to_dict(CONFIG)))
+  assert again.finished == SUMMARY
 
 
 @pytest.mark.parametrize('left', [
@@ -142,7 +145,7 @@ def test_run_killed_before_it_was_described_opens_again(
 
 def test_other_configuration_lists_the_fields(tmp_path, open_folder):
   folder = open_folder(tmp_path)
-  folder.describe(_CONFIG, _DATA, {})
+  folder.describe(CONFIG, DATA, {})
   folder.lock.close()
   other = schema.Config(
       train_steps=10, seed=8, model=schema.Model(depth=56))
@@ -150,7 +153,7 @@ def test_other_configuration_lists_the_fields(tmp_path, open_folder):
       f'--workdir={tmp_path} holds a run with a different configuration '
       '(config.model.depth: 20 -> 56; config.seed: 7 -> 8): give these fields '
       'their old values to continue it, or give another --workdir.')
-  assert run_folder.read_config(tmp_path) == _CONFIG
+  assert run_folder.read_config(tmp_path) == CONFIG
 
 
 @pytest.mark.parametrize('name', ['thesis.tex', 'run.json'])
@@ -192,6 +195,32 @@ def test_folder_in_use_by_another_process(tmp_path, open_folder):
   # A killed process leaves the file, but not the lock.
   open_folder(tmp_path)
   assert (tmp_path / '.lock').read_text() == str(os.getpid())
+
+
+@pytest.mark.parametrize('code', [
+    errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL])
+def test_a_file_system_without_locks_is_warned_of(
+    tmp_path, open_folder, monkeypatch, capsys, code):
+  def refuse(*_):
+    raise OSError(code, os.strerror(code))
+  monkeypatch.setattr(fcntl, 'flock', refuse)
+  assert open_folder(tmp_path).checkpoints.is_dir()
+  assert capsys.readouterr().err == (
+      f'warning: the file system of --workdir={tmp_path} cannot lock files '
+      f'({os.strerror(code)}): nothing keeps two processes from training in '
+      'this folder at once, which would ruin the run; start only one.\n')
+
+
+@pytest.mark.parametrize('code, kind, words', [
+    (errno.EIO, TryAgain, 'cannot be locked now .Input/output error.: rerun'),
+    (errno.EACCES, UserError, 'cannot be locked .Permission denied.: give a')])
+def test_locks_that_fail_are_neither_in_use_nor_absent(
+    tmp_path, monkeypatch, code, kind, words):
+  def refuse(*_):
+    raise OSError(code, os.strerror(code))
+  monkeypatch.setattr(fcntl, 'flock', refuse)
+  with pytest.raises(kind, match=words):
+    run_folder.open_for_training(tmp_path, CONFIG)
 
 
 def test_folder_is_in_use_until_the_lock_is_closed(tmp_path, open_folder):
@@ -266,12 +295,12 @@ def test_write_json_is_complete_before_it_replaces(tmp_path, monkeypatch):
 
 def test_usable_folders_are_left_as_they_are(tmp_path, open_folder):
   """One of them holds a mark that the doctor left."""
-  run_folder.check_usable(tmp_path / 'new', _CONFIG)
+  run_folder.check_usable(tmp_path / 'new', CONFIG)
   assert not list(tmp_path.iterdir())
   (tmp_path / '.doctor-0123').write_text('')
-  run_folder.check_usable(tmp_path, _CONFIG)
-  open_folder(tmp_path).describe(_CONFIG, _DATA, {})
-  run_folder.check_usable(tmp_path, _CONFIG)
+  run_folder.check_usable(tmp_path, CONFIG)
+  open_folder(tmp_path).describe(CONFIG, DATA, {})
+  run_folder.check_usable(tmp_path, CONFIG)
   with pytest.raises(UserError, match='config.seed: 7 -> 8'):
     run_folder.check_usable(tmp_path, schema.Config(train_steps=10, seed=8))
 
@@ -279,6 +308,6 @@ def test_usable_folders_are_left_as_they_are(tmp_path, open_folder):
 def test_folders_that_are_not_usable(tmp_path):
   (tmp_path / 'mine').write_text('')
   with pytest.raises(UserError, match='is not a run folder'):
-    run_folder.check_usable(tmp_path, _CONFIG)
+    run_folder.check_usable(tmp_path, CONFIG)
   with pytest.raises(UserError, match='cannot be read .File name too long.'):
-    run_folder.check_usable(tmp_path / ('x' * 300), _CONFIG)
+    run_folder.check_usable(tmp_path / ('x' * 300), CONFIG)

@@ -1,5 +1,4 @@
 """Several processes train as one: the same bits, one writer, one end."""
-import contextlib
 import functools
 import gc
 import json
@@ -16,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from resnet import trainer
-from resnet.distribution import feeding, heartbeats, peers, workers
+from resnet.distribution import feeding, group, heartbeats, peers
 from resnet.run import checkpoint, run_folder
 from tests import processes
 from tests.resnet import evaluation_worker
@@ -175,50 +174,8 @@ def test_workers_that_do_not_share_the_folder_are_refused(tmp_path):
   for one in started:
     result = processes.finish(*one)
     assert result.code == 2
-    assert (f'--workdir={tmp_path}/run' in result.err
-            and 'is not what worker 1 finds under that name' in result.err)
-
-
-_HANGS = ('Collective ops is aborted by: Error reported from '
-          '/job:worker/task:2: The following tasks are unhealthy (stopped '
-          'sending heartbeats):\n/job:worker/replica:0/task:2\n')
-_GONE = ('Collective ops is aborted by: failed to connect to all addresses\n'
-         'Additional GRPC error information from remote target '
-         '/job:worker/replica:0/task:2 ...')
-
-
-_NO_ANSWER = 'Collective ops is aborted by: Deadline Exceeded'
-
-
-@pytest.mark.parametrize('message, listening, lost', [
-    (_HANGS, (0, 1, 2), 'worker 2 at {2} ('),
-    (f'{_HANGS} from remote target /job:worker/replica:0/task:0', (1, 2),
-     'worker 2 at {2} ('),  # Worker 0 has noticed before.
-    (_GONE, (0, 1), 'worker 2 at {2} ('),
-    (_GONE, (1,), 'worker 0 at {0}, worker 2 at {2} ('),
-    (_GONE, (0, 1, 2), 'worker 2 at {2} ('),  # It was started again.
-    ('RPC: /tensorflow.CoordinationService/Heartbeat', (0, 1, 2),
-     'worker 0 at {0} ('),
-    (_NO_ANSWER, (0, 1, 2), 'worker 0 at {0} ('),
-    (_NO_ANSWER, (0, 1), 'worker 0 at {0} ('),  # Worker 2 has noticed before.
-    ('?', (0, 1, 2), 'another worker ('),
-])
-def test_who_is_lost(message, listening, lost):
-  """As told by worker 1 of 3."""
-  with contextlib.ExitStack() as stack:
-    sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
-    for worker, one in enumerate(sockets):
-      one.bind(('127.0.0.1', 0))
-      if worker in listening:
-        one.listen()
-    addresses = [f'127.0.0.1:{one.getsockname()[1]}' for one in sockets]
-    strategy = types.SimpleNamespace(
-        cluster_resolver=tf.distribute.cluster_resolver.SimpleClusterResolver(
-            tf.train.ClusterSpec({'worker': addresses}), task_type='worker',
-            task_id=1))
-    error = tf.errors.UnavailableError(None, None, message)
-    assert workers._lost_sentence(strategy, error).startswith(
-        f'Lost {lost.format(*addresses)}')
+    assert f'--workdir={tmp_path}/run' in result.err
+    assert 'is not the same folder on worker 1 as on worker 0' in result.err
 
 
 def test_the_others_name_a_killed_chief(tmp_path):
@@ -277,7 +234,7 @@ def _positions(workdir):
 def test_three_workers_of_two_replicas_count_each_example_once(tmp_path):
   results = _train(3, tmp_path / 'run', '--virtual_devices=2',
                    '--config.global_batch=18', '--config.train_steps=1',
-                   '--config.eval_batch=7')
+                   '--config.schedule.warmup_epochs=0', '--config.eval_batch=7')
   assert [r.code for r in results] == [0, 0, 0], results
   assert _evaluations(tmp_path / 'run')[-1]['examples'] == 360
 
@@ -299,7 +256,7 @@ def test_every_evaluation_counts_every_example_once(count, replicas):
   ports = _free_ports(count)
   started = [
       processes.start(
-          'tests.evaluation_worker', '--strategy=multi_worker_mirrored',
+          'tests.resnet.evaluation_worker', '--strategy=multi_worker_mirrored',
           f'--virtual_devices={replicas}', '--examples=11', '--examples=297',
           *(f'--batches={batch}' for batch in batches),
           environment=_environment(ports, rank)) for rank in range(count)]
@@ -356,7 +313,7 @@ def test_nobody_is_done_before_the_chief(tmp_path, two_devices):
   _assert_same_state(_state(two_devices), _state(tmp_path / 'run'))
   # The others are gone: one that is started again must not wait for them.
   again = processes.finish(*_start(_free_ports(2), 0, tmp_path / 'run'))
-  assert again.code == 0 and 'finished: nothing to do' in again.out
+  assert again.code == 0 and 'This run is finished' in again.out
   changed = processes.finish(*_start(
       _free_ports(2), 0, tmp_path / 'run', '--config.seed=1', '--start_secs=1'))
   assert changed.code == 143 and 'worker 1 at' in changed.err
@@ -393,7 +350,7 @@ def test_workers_of_other_code_are_refused(tmp_path):
   ports = _free_ports(2)
   started = [
       processes.start(
-          'tests.other_code' if rank else 'resnet.train',
+          'tests.resnet.other_code' if rank else 'resnet.train',
           '--strategy=multi_worker_mirrored', *_FLAGS,
           f'--workdir={tmp_path}/run', environment=_environment(ports, rank))
       for rank in range(2)]
@@ -426,14 +383,14 @@ def test_a_worker_whose_weights_have_drifted_is_named(tmp_path):
 def _compare_late(mark, done):
   """Makes this worker take seconds over what others have compared by then."""
   if done == 1:
-    differing = workers._differing
+    odd_and_usual = group._odd_and_usual
 
     def late(digests):
       time.sleep(2)
       mark.touch()
-      return differing(digests)
+      return odd_and_usual(digests)
 
-    workers._differing = late
+    group._odd_and_usual = late
 
 
 def test_nobody_leaves_before_all_know_that_they_differ(tmp_path):
@@ -458,16 +415,16 @@ def test_a_replica_whose_weights_have_drifted_is_named(tmp_path):
           '(replica 0): ' in result.err)
 
 
-@pytest.mark.parametrize('digests, names', [
-    ([[7], [7]], []),
-    ([[7], [8]], ['worker 0', 'worker 1']),
-    ([[8], [7], [7]], ['worker 1', 'worker 0']),
-    ([[7, 7], [8, 7]], ['worker 0 (replica 0)', 'worker 1 (replica 0)']),
-    ([[7, 8], [9, 7]], ['worker 0 (replica 0)', 'worker 0 (replica 1)',
-                        'worker 1 (replica 0)']),
+@pytest.mark.parametrize('digests, odd, usual', [
+    ([[7], [7]], [], 'worker 0'),
+    ([[7], [8]], ['worker 1'], 'worker 0'),
+    ([[8], [7], [7]], ['worker 0'], 'worker 1'),
+    ([[7, 7], [8, 7]], ['worker 1 (replica 0)'], 'worker 0 (replica 0)'),
+    ([[7, 8], [9, 7]], ['worker 0 (replica 1)', 'worker 1 (replica 0)'],
+     'worker 0 (replica 0)'),
 ])
-def test_the_few_that_differ_are_named(digests, names):
-  assert workers._differing(np.array(digests, np.float64)) == names
+def test_the_few_that_differ_are_named(digests, odd, usual):
+  assert group._odd_and_usual(np.array(digests, np.float64)) == (odd, usual)
 
 
 @pytest.mark.parametrize('config, words', [

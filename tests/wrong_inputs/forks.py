@@ -64,6 +64,10 @@ class Programs:
           file=self._process.stdin, flush=True)
     return Ended(*json.loads(self._process.stdout.readline()))
 
+  def number_flags(self, program: str) -> dict[str, str]:
+    """Returns {name: 'integer' or 'number'} of the flags of a program."""
+    return json.loads(self.run(f'{program}?', [], {}, '/').out)
+
   def close(self) -> None:
     """Ends the process."""
     self._process.stdin.close()
@@ -76,7 +80,7 @@ def _serve():
   programs = {name: importlib.import_module(name) for name in PROGRAMS}
   for line in sys.stdin:
     name, *rest = json.loads(line)
-    print(json.dumps(_run(programs[name], name, *rest)), flush=True)
+    print(json.dumps(_run(programs[name.rstrip('?')], name, *rest)), flush=True)
 
 
 def _run(program, name, argv, environ, folder):
@@ -96,7 +100,6 @@ def _run(program, name, argv, environ, folder):
 def _be_program(program, argv, environ, folder, out, err):
   """Runs a program in this process, a child, and ends it."""
   from configs.process import command_line
-  code = 1
   try:
     resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, _MOST_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (_MOST_CPU_SECS, _MOST_CPU_SECS))
@@ -104,21 +107,31 @@ def _be_program(program, argv, environ, folder, out, err):
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(out.fileno(), 1)
     os.dup2(err.fileno(), 2)
-    sys.stdin, sys.stdout, sys.stderr = (
-        open(0), open(1, 'w'), open(2, 'w', errors='backslashreplace'))
+    sys.stdout, sys.stderr = (open(n, 'w', closefd=False) for n in (1, 2))
     os.environ.clear()
     os.environ.update(environ)
     os.chdir(folder)
     sys.argv = argv
+    if argv[0].endswith('?'):
+      _print_number_flags(program)
     command_line.run(program.main, program.parse)
-  except SystemExit as error:
-    code = error.code if isinstance(error.code, int) else bool(error.code)
   except BaseException:
     traceback.print_exc()
-  with contextlib.suppress(OSError):
-    sys.stdout.flush()
-    sys.stderr.flush()
-  os._exit(code or 0)
+  os._exit(1)  # command_line.run does not return.
+
+
+def _print_number_flags(program):
+  """Prints {name: 'integer' or 'number'}, and ends this process."""
+  from absl import flags
+  before = set(flags.FLAGS)  # absl's own.
+  with contextlib.suppress(Exception):  # Of flags that are missing.
+    program.parse(['program'])
+  print(json.dumps({
+      name: flags.FLAGS[name].parser.number_name for name in flags.FLAGS
+      if name not in before and '.' not in name
+      and hasattr(flags.FLAGS[name].parser, 'number_name')}))
+  sys.stdout.flush()
+  os._exit(0)
 
 
 if __name__ == '__main__':

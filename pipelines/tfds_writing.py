@@ -1,0 +1,37 @@
+"""What goes wrong when TFDS writes a data set, in one sentence."""
+import errno
+import os
+
+import tensorflow as tf
+
+from configs.process.errors import first_line, TryAgain, UserError
+
+# What another folder, more space or other permissions would cure.
+_ERRNOS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT,
+           errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ELOOP,
+           errno.ENAMETOOLONG, errno.EFBIG)
+_CODES = (tf.errors.PermissionDeniedError, tf.errors.ResourceExhaustedError,
+          tf.errors.FailedPreconditionError, tf.errors.NotFoundError,
+          tf.errors.AlreadyExistsError)
+
+
+def failure(data_dir: str | os.PathLike,
+            error: OSError | tf.errors.OpError) -> UserError | TryAgain:
+  """Returns the error for data that cannot be written.
+
+  Args:
+    data_dir: the folder that holds data sets.
+    error: what was raised while a data set was written.
+  """
+  reason = getattr(error, 'strerror', None) or first_line(error)
+  file = getattr(error, 'filename', None)
+  what = f'--data_dir={data_dir} cannot be written ({reason})'
+  if file and not os.fspath(file).startswith(os.fspath(data_dir)):
+    what = f'{file} cannot be used ({reason})'
+  # An OSError without a number is TFDS's own: there is too little space.
+  number = getattr(error, 'errno', None)
+  if isinstance(error, _CODES) or isinstance(error, OSError) and (
+      number is None or number in _ERRNOS):
+    return UserError(f'{what}: give a writable folder with enough free space.')
+  return TryAgain(f'{what}: rerun the same command, with another folder if it '
+                  'fails again.')
