@@ -135,7 +135,8 @@ def _environments(workers) -> list[Mapping[str, str]]:
 
 def _images_per_second(workdir):
   """Returns the median of a run's log points, without the first."""
-  records = map(json.loads, (workdir / 'metrics.jsonl').open())
+  lines = (workdir / 'metrics.jsonl').read_text(encoding='utf-8').splitlines()
+  records = map(json.loads, lines)
   return statistics.median(
       [r['images_per_second'] for r in records if r['split'] == 'train'][1:])
 

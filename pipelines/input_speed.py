@@ -149,7 +149,7 @@ def memory(config: schema.Config, source: on_disk.OnDisk,
 
 
 def _resident_mib():
-  with open('/proc/self/statm') as file:
+  with open('/proc/self/statm', encoding='utf-8') as file:
     return int(file.read().split()[1]) * resource.getpagesize() / 2**20
 
 

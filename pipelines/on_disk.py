@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
-from configs.process.errors import UserError
+from configs.process.errors import TryAgain, UserError
 from pipelines import decoding, identity, records
 
 _READS = 2  # Batches whose records are read at the same time.
@@ -54,7 +54,7 @@ class OnDisk:
     """
     self.records, self.classes, self.crop = found, tuple(classes), crop
     self._version, self._skip_bad_images = version, skip_bad_images
-    self._failure: UserError | None = None
+    self._failure: UserError | TryAgain | None = None
 
   @property
   def size(self) -> int:
@@ -128,7 +128,7 @@ class OnDisk:
         tf.ensure_shape(serialized, examples.shape), _FEATURES)
     return features['image'], tf.cast(features['label'], tf.int32)
 
-  def explain(self, examples: Iterable[int]) -> UserError | None:
+  def explain(self, examples: Iterable[int]) -> UserError | TryAgain | None:
     """Finds out why one of some examples cannot be read.
 
     Returns:
@@ -145,7 +145,9 @@ class OnDisk:
         return self._failure or UserError(
             f'{self.records.name(example)} is not a picture that can be '
             f'decoded ({error.message.partition(" [Op:")[0]}): remove it from '
-            'the data set, or give --skip_bad_images to continue without it.')
+            'the data set' + (
+                '.' if self._skip_bad_images else
+                ', or give --skip_bad_images to continue without it.'))
       if isinstance(self.crop, decoding.Whole) and shape != self.image_shape:
         return differing_sizes(self.records.name(example), shape,
                                self.image_shape)
@@ -163,7 +165,7 @@ class OnDisk:
         return np.array([self._record_or_nothing(n) for n in numbers], object)
       self._failure = error
       raise
-    except UserError as error:
+    except (UserError, TryAgain) as error:
       self._failure = error
       raise
 
@@ -220,6 +222,19 @@ def differing_sizes(name: str, shape: tuple[int, ...],
       f'Pictures differ in size ({name} has {shape[0]} x {shape[1]} pixels, '
       f'others have {others[0]} x {others[1]}): crop and resize all of them '
       'with, for example, --config.data.image_size=224.')
+
+
+def all_bad(source: OnDisk, examples: Iterable[int], which: str) -> UserError:
+  """Returns the error for images that were all skipped as bad.
+
+  Args:
+    source: the split.
+    examples: the first of them.
+    which: of which steps or split they are.
+  """
+  reason = (source.explain(examples)
+            or 'the first can be read now, so rerun the same command.')
+  return UserError(f'All images of {which} were skipped as bad: {reason}')
 
 
 def _decode_or_blacken(crop, encoded, draws):

@@ -14,7 +14,7 @@ import warnings
 
 from absl import flags
 
-from configs.process import command_line, paths, tensorflow_process
+from configs.process import command_line, paths, streams, tensorflow_process
 from configs.process.errors import UserError
 from pipelines import image_tree, tfds_name
 
@@ -42,6 +42,7 @@ def parse(argv: list[str]) -> list[str]:
 def main(others: list[str]) -> int:
   """Prepares the data set; returns the exit code."""
   command_line.refuse(others)
+  streams.may_be_lost()  # What counts is in the data set.
   values = flags.FLAGS
   if values.data_dir is not None:
     paths.local(values.data_dir, '--data_dir')

@@ -14,6 +14,7 @@ here knows TensorFlow or what the records hold.
 from collections.abc import Sequence
 import concurrent.futures
 import contextlib
+import errno
 import hashlib
 import io
 import json
@@ -28,11 +29,12 @@ import google_crc32c
 import numpy as np
 
 from configs.process import atomic_file
-from configs.process.errors import UserError
+from configs.process.errors import TryAgain, UserError
 
 _HEADER = struct.Struct('<QI')
 _CRC = struct.Struct('<I')
 _BETWEEN = _CRC.size + _HEADER.size  # Bytes from one record's data to the next.
+_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 _THREADS = 32  # On a cold disk, reading headers is waiting, not work.
 
 
@@ -113,8 +115,9 @@ class Records:
       The data of b records.
 
     Raises:
-      DamagedRecord: a record cannot be read or does not match its checksum.
-      UserError: a file was changed or removed since the positions were found.
+      DamagedRecord: a record does not match its checksum.
+      UserError: a file was changed or removed, or may not be read.
+      TryAgain: a file cannot be read now.
     """
     places = list(zip(self._file[numbers].tolist(),
                       self._start[numbers].tolist(),
@@ -123,8 +126,9 @@ class Records:
     streams = {file: self._open(file) for file in {p[0] for p in places}}
     # The kernel fetches all of them at once, while the first are copied.
     for file, start, length in places:
-      os.posix_fadvise(streams[file].fileno(), start, length,
-                       os.POSIX_FADV_WILLNEED)
+      with contextlib.suppress(OSError):  # It is only advice.
+        os.posix_fadvise(streams[file].fileno(), start, length,
+                         os.POSIX_FADV_WILLNEED)
     return [self._read_one(streams[file].fileno(), file, start, length)
             for file, start, length in places]
 
@@ -150,7 +154,7 @@ class Records:
       data = os.pread(descriptor, length, start)
       crc = os.pread(descriptor, 4, start + length)
     except OSError as error:
-      raise self._damaged(path, start, error.strerror) from error
+      raise self._unreadable(path, error) from error
     if len(data) + len(crc) < length + 4:
       raise self._changed_or_damaged(file, start, 'the file ends there')
     if self._check_crc and _CRC.unpack(crc)[0] != masked_crc(data):
@@ -166,9 +170,10 @@ class Records:
     path = self.spans[file].path
     try:
       stream = open(path, 'rb', buffering=0)
+      stat = os.fstat(stream.fileno())
     except OSError as error:
-      raise self._missing(path, error) from error
-    if not self._stamps[file].is_of(os.fstat(stream.fileno())):
+      raise self._unreadable(path, error) from error
+    if not self._stamps[file].is_of(stat):
       raise self._changed(path)
     with self._lock:
       if len(self._open_files) < self._most_open_files:
@@ -200,7 +205,7 @@ class Records:
     try:
       stream = open(path, 'rb', buffering=0)
     except OSError as error:
-      raise self._missing(path, error) from error
+      raise self._unreadable(path, error) from error
     with stream:
       header = self._scan_at(stream, path, 0, _HEADER.size)
       while offset < size:
@@ -230,17 +235,24 @@ class Records:
     try:
       return os.pread(stream.fileno(), count, offset)
     except OSError as error:
-      raise self._damaged(path, offset, error.strerror) from error
+      raise self._unreadable(path, error) from error
 
   def _stat(self, path):
     try:
       return os.stat(path)
     except OSError as error:
-      raise self._missing(path, error) from error
+      raise self._unreadable(path, error) from error
 
-  def _missing(self, path, error):
-    return UserError(
-        f'{path} cannot be read ({error.strerror}): {self._remedy}.')
+  def _unreadable(self, path, error):
+    """Returns the error to raise for an OSError of a file."""
+    what = f'{path} cannot be read ({error.strerror})'
+    if error.errno in (errno.EACCES, errno.EPERM):
+      return UserError(f'{what}: make it readable, then rerun the same '
+                       'command.')
+    if error.errno in _MISSING:
+      return UserError(f'{what}: {self._remedy}.')
+    return TryAgain(f'{what}: rerun the same command once it can be read; if '
+                    f'it is lost, {self._remedy}.')
 
   def _changed(self, path):
     return UserError(

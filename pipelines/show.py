@@ -11,7 +11,12 @@ import pathlib
 from absl import flags
 
 from configs import loading, schema
-from configs.process import command_line, path_flags, tensorflow_process
+from configs.process import (
+    command_line,
+    path_flags,
+    streams,
+    tensorflow_process,
+)
 from configs.process.errors import UserError
 from pipelines import reading_flags
 
@@ -38,6 +43,7 @@ def main(parsed: tuple[schema.Config, str, list[str]]) -> int:
   """Writes the sheet; returns the exit code."""
   config, recipe, others = parsed
   command_line.refuse(others)
+  streams.may_be_lost()  # What counts is in the file.
   values = flags.FLAGS
   if values.rows % 2:
     raise UserError(f'--rows={values.rows} is odd, but mixup and cutmix mix '

@@ -132,14 +132,21 @@ def pictures(source: Source, most: int | None = None) -> Iterator[np.ndarray]:
 
   Yields:
     uint8 [any, h, w, c], without pictures that are skipped as bad.
+
+  Raises:
+    UserError: all of them are bad.
   """
   if isinstance(source, InMemory):
     yield source.images.numpy()
     return
   count = min(source.size, most or source.size)
   examples = np.arange(count) * source.size // count
+  good = False
   for batch in on_disk.read_examples(source, examples):
+    good |= batch['weight'].any()
     yield batch['image'][batch['weight'] > 0]
+  if not good:
+    raise on_disk.all_bad(source, examples[:1], 'the training split')
 
 
 def digest(source: Source) -> str:

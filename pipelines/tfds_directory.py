@@ -17,9 +17,11 @@ from configs.process import paths
 from configs.process.errors import first_line, UserError
 from pipelines import records, tfds_name
 
-# What TFDS raises for a name, or for damaged files, that it cannot use.
-OPENING_FAILURES = (ValueError, AssertionError, OSError, ImportError,
-                    json_format.Error)
+# What TFDS raises for names that it cannot use and files that are damaged. It
+# does not check what it reads from JSON.
+OPENING_FAILURES = (
+    ValueError, AssertionError, OSError, ImportError, json_format.Error,
+    TypeError, KeyError, AttributeError)
 _INFO = 'dataset_info.json'
 _LIKE_REMOTE = (('gs',), ('s3',), ('az',), ('hf',))
 _MOST_NAMES = 10  # Data sets that an error lists.
@@ -111,11 +113,12 @@ def default_folder(data_dir: str | None) -> str:
   Raises:
     UserError: it is not a local path, or there is no home folder for its ~.
   """
-  from tensorflow_datasets.core import constants
-  flag = ('--data_dir' if data_dir is not None or
-          'TFDS_DATA_DIR' not in os.environ else 'TFDS_DATA_DIR')
-  folder = paths.local(
-      constants.DATA_DIR if data_dir is None else data_dir, flag)
+  if data_dir is not None:
+    folder = paths.local(data_dir, '--data_dir')
+  elif 'TFDS_DATA_DIR' in os.environ:
+    folder = paths.local(os.environ['TFDS_DATA_DIR'], 'TFDS_DATA_DIR')
+  else:
+    folder = paths.local('~/tensorflow_datasets', '--data_dir')
   remote = folder.parts[0] == '/' and folder.parts[1:2] in _LIKE_REMOTE
   return f'/{folder}' if remote else f'{folder}'
 
@@ -159,7 +162,8 @@ def _unknown(name, data_dir, is_given, guess):
   """Returns the error for a name that neither TFDS nor data_dir knows."""
   folder = os.path.join(data_dir, name.partition(':')[0])
   if os.path.isdir(folder):
-    holds = ', '.join(sorted(os.listdir(folder))[:_MOST_NAMES]) or 'nothing'
+    there = sorted(path.name for path in pathlib.Path(folder).glob('*'))
+    holds = ', '.join(there[:_MOST_NAMES]) or 'nothing that can be read'
     return UserError(
         f'Data set {name!r} cannot be opened: {folder} holds {holds}, but no '
         'folder of a version with dataset_info.json and features.json: give '

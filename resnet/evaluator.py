@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from configs import schema
 from configs.process import host_memory
-from pipelines import augmentation, batches
+from pipelines import augmentation, batches, on_disk
 from resnet import compilation, plan, steps
 from resnet import state as state_lib
 from resnet.distribution import feeding
@@ -33,8 +33,12 @@ class Evaluate:
     self._steps = batches.eval_steps(source.size, replica_batch, replicas)
     self._source, self._batch = source, replica_batch * replicas
     self._replicas = replicas
-    self._dataset = feeding.distribute(strategy, functools.partial(
-        batches.evaluate, source, replica_batch=replica_batch))
+    # One pass after the other: freeing an iterator after each would block for
+    # as long as tf.data's autotuning sleeps, up to a minute.
+    self._dataset = feeding.distribute(
+        strategy, lambda share: batches.evaluate(
+            source, replica_batch=replica_batch, share=share).repeat())
+    self._iterator = None  # At the start of a pass.
     self._run = _make_run(strategy, functools.partial(
         steps.replica_eval_step, state,
         evaluate=compilation.compiler(config, strategy, jit)(functools.partial(
@@ -56,7 +60,8 @@ class Evaluate:
     Raises:
       UserError: the input cannot be read, or all of it was skipped as bad.
     """
-    iterator = feeding.iterate('evaluate', self._dataset)
+    iterator = self._iterator or feeding.iterate('evaluate', self._dataset)
+    self._iterator = None  # Until the pass is complete.
     totals, step = tf.zeros([6]), 0
     most, step_secs, secs_sum = 1, 0.0, 0.0
     host_memory.keep_freed()
@@ -76,11 +81,12 @@ class Evaluate:
       most = plan.steps_of_next_call(
           last - step, (secs - secs_sum) / self._replicas)
       step, secs_sum = last, secs
+    self._iterator = iterator
     return self._values(*totals[2:].numpy().tolist())
 
   def _values(self, loss_sum, correct, top5, count):
-    if not count:  # All were skipped: say what is wrong with the first.
-      raise self._source.explain([0])
+    if not count:
+      raise on_disk.all_bad(self._source, [0], 'the evaluation split')
     values = {'loss': loss_sum / count, 'accuracy': correct / count,
               'top5_accuracy': top5 / count, 'examples': int(count)}
     if count < self._source.size:

@@ -126,7 +126,8 @@ def start(config: schema.Config, group: Group, folder: RunFolder,
         written=summaries.Summaries(folder.path, step, chief=group.is_chief),
         bar=progress.Progress(
             total_steps, step,
-            None if group.is_chief else open(os.devnull, 'w')),
+            None if group.is_chief else open(
+                os.devnull, 'w', encoding='utf-8')),
         first_step=step, step=step, lap_step=step, saved_at=time.monotonic())
     _describe(run, data)
   return run

@@ -11,8 +11,8 @@ from absl import flags
 
 from configs.process import (
   command_line,
-  output,
   progress,
+  streams,
   tensorflow_process,
 )
 from launch.cluster import contract
@@ -28,7 +28,7 @@ def main(parsed) -> int:
   config, recipe, others = parsed
   command_line.refuse(others)
   stop_signals.end_at_once()
-  output.may_be_lost()  # What counts is in the run folder.
+  streams.may_be_lost()  # What counts is in the run folder.
   with tensorflow_process.starting():
     from resnet import loop, session
     from resnet.distribution import workers

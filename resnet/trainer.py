@@ -12,7 +12,7 @@ import tensorflow as tf
 from configs import schema
 from configs.process import host_memory
 from configs.process.errors import UserError
-from pipelines import augmentation, batches, decoding, order
+from pipelines import augmentation, batches, decoding, on_disk, order
 from resnet import compilation, plan, schedules, steps
 from resnet import state as state_lib
 from resnet.distribution import feeding
@@ -110,10 +110,8 @@ class Train:
       step: updates done before the first of these steps.
       last: updates done after the last one.
     """
-    reason = self._source.explain(self._examples(step, last))
-    return UserError(
-        f'All images of the steps {step + 1} to {last} were skipped as bad: '
-        f'{reason or "they can be read now, so rerun the same command."}')
+    return on_disk.all_bad(self._source, self._examples(step, last)[:1],
+                           f'the steps {step + 1} to {last}')
 
   def digest(self) -> int:
     """Returns a digest of the positions drawn since the last reset_means."""

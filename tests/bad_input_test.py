@@ -71,6 +71,17 @@ def run_folder(tmp_path_factory):
     ('--config.model.name=vgg16', ['too small for vgg16', '32 x 32']),
     ('--config.data.mean=1,2,3', ['3 values', '1 channels']),
     ('--config.data.image_size=16', ['image_size=16', '8 x 8', 'set it to 0']),
+    ('--devices=GPU:²', ['--devices=GPU:² asks for GPU:²', 'has CPU:0']),
+    ('--devices=²', ['--devices=² asks for ²', 'has CPU:0']),
+    ('--config.schedule.warmup_epochs=1',
+     ['config.schedule.warmup_epochs=1 is 23 steps, longer than the run of 2: '
+      'give at most 0.089074, or 0.']),
+    ('--config.augment.cutout=9',
+     ['cutout=9 erases a square that is larger than images of 8 pixels a side: '
+      'give at most 8.']),
+    ('--config.augment.crop_padding=8',
+     ['crop_padding=8 can shift everything out of images of 8 pixels a side: '
+      'give at most 7.']),
     ('--config.augment.mixup=0.2 --config.global_batch=9',
      ['9 images', 'in pairs', 'a multiple of 2']),
 ])

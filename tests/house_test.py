@@ -51,3 +51,38 @@ def test_a_folder_is_seen_at_a_glance(package, most):
 def test_no_file_is_a_drawer():
   drawers = {'utils.py', 'util.py', 'helpers.py', 'common.py', 'misc.py'}
   assert not drawers & {path.name for path in _SOURCES}
+
+
+def _without_encoding(text):
+  """Lines of calls that open text files in whatever encoding the locale has.
+  """
+  for node in ast.walk(ast.parse(text)):
+    if not isinstance(node, ast.Call):
+      continue
+    called = ast.unparse(node.func)
+    name = called.rpartition('.')[-1]
+    arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
+    texts = [argument.value for argument in arguments
+             if isinstance(argument, ast.Constant)]
+    opens = name == 'open' and called not in ('os.open', 'Image.open') and not (
+        any(isinstance(text, str) and 'b' in text for text in texts))
+    path_text = {'read_text': 0, 'write_text': 1}.get(name) == len(node.args)
+    if (opens or path_text) and not any(
+        keyword.arg == 'encoding' for keyword in node.keywords):
+      yield node.lineno
+
+
+@pytest.mark.parametrize('text, lines', [
+    ('open(p)', [1]), ('\nopen(p, "w")', [2]), ('p.open("a+")', [1]),
+    ('(a / b).read_text()', [1]), ('p.write_text(x)', [1]),
+    ('open(p, "rb")', []), ('p.open("xb", buffering=0)', []),
+    ('open(p, encoding="utf-8")', []), ('p.read_text("utf-8")', []),
+    ('p.write_text(x, encoding="utf-8")', []), ('os.open(p, os.O_RDONLY)', []),
+    ('run.written.write_text("config", text)', [])])
+def test_text_files_without_an_encoding_are_found(text, lines):
+  assert list(_without_encoding(text)) == lines
+
+
+def test_text_files_are_utf8():
+  assert not [f'{path.relative_to(_ROOT)}:{line}' for path in _SOURCES
+              for line in _without_encoding(path.read_text())]

@@ -14,7 +14,7 @@ from typing import NoReturn, TypeVar
 
 from absl import app, flags, logging
 
-from configs.process import help_flags, output, progress
+from configs.process import help_flags, progress, streams
 from configs.process.errors import printable, TryAgain, UserError
 
 DONE = 0
@@ -45,7 +45,7 @@ def run(main: Callable[[_Parsed], int],
       its module is what --help prints.
     parse: defines and reads the flags of a command line.
   """
-  output.guard()
+  streams.guard()
   _use_utf8()
   leave(outcome(main, parse))
 
@@ -109,13 +109,13 @@ def leave(code: int) -> NoReturn:
   late.daemon = True
   late.start()
   atexit._run_exitfuncs()  # Temporary files, for example.
-  error = output.lost()
+  error = streams.lost()
   if error and code == DONE:
     code = BROKEN_PIPE if error.errno == errno.EPIPE else FAILURE
     if code == FAILURE:
       print(f'error: stdout could not be written ({error.strerror}): what the '
             'program printed is lost.', file=sys.stderr)
-  output.flush()
+  streams.flush()
   os._exit(code)
 
 

@@ -15,7 +15,7 @@ class _Parser(flags.ArgumentParser[pathlib.Path]):
     self._flag = flag
 
   def parse(self, argument: str | pathlib.Path) -> pathlib.Path:
-    return paths.local(str(argument), self._flag)
+    return paths.local(argument, self._flag)
 
   def flag_type(self) -> str:
     return 'string'

@@ -16,7 +16,7 @@ _SCHEME = re.compile('[A-Za-z][A-Za-z0-9+.-]*:/')
 _LONGEST_NAME, _LONGEST_PATH = 255, 4095  # Bytes, on Linux.
 
 
-def local(text: str, flag: str) -> pathlib.Path:
+def local(text: str | os.PathLike[str], flag: str) -> pathlib.Path:
   """Returns the path that a flag gives, with ~ expanded.
 
   Args:
@@ -26,6 +26,7 @@ def local(text: str, flag: str) -> pathlib.Path:
   Raises:
     UserError: see `check`; or there is no home folder for its ~.
   """
+  text = os.fspath(text)
   check(text, flag)
   path = pathlib.Path(text)
   if not text.startswith('~'):  # './~' does not mean the home folder.

@@ -9,7 +9,7 @@ import contextlib
 import os
 import sys
 
-from configs.process import output
+from configs.process import streams
 
 
 @contextlib.contextmanager
@@ -19,7 +19,7 @@ def tensorflow_import() -> Iterator[None]:
   if verbose or 'tensorflow' in sys.modules:
     yield
     return
-  output.flush()
+  streams.flush()
   try:
     stderr = os.dup(2)
   except OSError:  # Closed: there is nothing to hold back.

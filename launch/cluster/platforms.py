@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import json
 
 from configs.process.errors import UserError
-from launch.cluster import contract, read_environ
+from launch.cluster import addresses, contract, read_environ
 
 KUBERNETES_SIGN = 'RESNET_WORKER_HOST_PATTERN'
 SAGEMAKER_SIGN = 'SM_HOSTS'
@@ -35,6 +35,10 @@ def kubernetes(environ: Mapping[str, str], _: int = 0) -> Workers:
   rank = read_environ.whole_number(
       environ, 'JOB_COMPLETION_INDEX',
       'create the pods with a Job that has completionMode: Indexed', count)
+  example = pattern.replace('{index}', '0')
+  if not addresses.is_valid(example):  # It may be longer than all memory.
+    raise UserError(f'{KUBERNETES_SIGN}={pattern} gives the address '
+                    f'{example!r}: use HOST:PORT, with a port from 1 to 65535.')
   return tuple(pattern.replace('{index}', str(index))
                for index in range(count)), rank
 

@@ -87,7 +87,7 @@ def _ports(environ, count: int, port: int) -> Sequence[int]:
   """Returns the ports of a node's tasks, the same on all nodes."""
   reserved = environ.get(_RESERVED)
   if reserved and not port:
-    ports = [int(one) for one in _Numbers(reserved, _RESERVED).all()]
+    ports = [int(one) for one in _Numbers(reserved, _RESERVED, reserved).all()]
     if len(ports) < count:
       raise UserError(
           f'{_RESERVED}={reserved} has {len(ports)} ports, but a node runs '
@@ -129,7 +129,7 @@ def _hosts(text: str) -> list[str]:
     if not parts:
       raise _unreadable(text, name)
     pieces = re.findall(r'\[([^\[\]]+)\]|([^\[\]]+)', name)
-    names.append([_Numbers(numbers, SIGN) if numbers else plain
+    names.append([_Numbers(numbers, SIGN, text) if numbers else plain
                   for numbers, plain in pieces])
   read_environ.check_count(
       sum(math.prod(piece.count for piece in pieces
@@ -147,12 +147,13 @@ class _Numbers:
     count: how many they are; at most MOST_WORKERS.
   """
 
-  def __init__(self, text: str, variable: str):
+  def __init__(self, text: str, variable: str, value: str):
     """Reads the ranges.
 
     Args:
       text: the list.
       variable: the one that holds it, for the error.
+      value: that of the variable.
     """
     self._ranges = []
     for part in text.split(','):
@@ -160,10 +161,10 @@ class _Numbers:
       first, last = (map(_number, (matched[1], matched[2] or matched[1]))
                      if matched else (None, None))
       if not matched or first is None or last is None or last < first:
-        raise _unreadable(text, part, variable)
+        raise _unreadable(value, part, variable)
       self._ranges.append((first, last, len(matched[1])))
     self.count = sum(last - first + 1 for first, last, _ in self._ranges)
-    read_environ.check_count(self.count, variable, text, _LAUNCH)
+    read_environ.check_count(self.count, variable, value, _LAUNCH)
 
   def all(self) -> list[str]:
     """Returns all of them, padded with zeros as in the text."""

@@ -39,7 +39,7 @@ def mark(workdir: str | os.PathLike) -> Iterator[str]:
       for folder in reversed(missing):
         folder.mkdir()
         made.callback(_try, folder.rmdir)
-      with path.open('x') as file:
+      with path.open('xb') as file:
         made.callback(_try, path.unlink)
         lacking = file_lock.take(file)  # As runs do.
         if lacking:

@@ -32,6 +32,7 @@ from configs.process import (
   flag_words,
   path_flags,
   paths,
+  streams,
   whole_number,
 )
 from configs.process.errors import UserError
@@ -105,6 +106,7 @@ def main(trainer_flags: list[str]) -> int:
   if values.dry_run:
     _print_commands(job)
     return command_line.DONE
+  streams.may_be_lost()  # What counts is in the run folder.
   if gpus and not values.gpus_per_worker:
     command_line.warn(f'The GPUs of this machine ({len(gpus)}) stay idle, '
                       'because --gpus_per_worker=0 trains on the CPU.')

@@ -68,9 +68,9 @@ def enter() -> None:
   else:
     _unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
     own = pathlib.Path('/proc/self')
-    (own / 'setgroups').write_text('deny')  # user_namespaces(7).
-    (own / 'uid_map').write_text(f'{user} {user} 1')
-    (own / 'gid_map').write_text(f'{group} {group} 1')
+    (own / 'setgroups').write_text('deny', 'utf-8')  # user_namespaces(7).
+    (own / 'uid_map').write_text(f'{user} {user} 1', 'utf-8')
+    (own / 'gid_map').write_text(f'{group} {group} 1', 'utf-8')
   with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
     answer = fcntl.ioctl(
         one, _SIOCGIFFLAGS, struct.pack(_REQUEST, _LOOPBACK, 0))
@@ -80,7 +80,7 @@ def enter() -> None:
 
 
 def _has_capabilities():
-  status = pathlib.Path('/proc/self/status').read_text()
+  status = pathlib.Path('/proc/self/status').read_text('utf-8')
   found = re.search(r'^CapEff:\s*([0-9a-f]+)$', status, re.MULTILINE)
   return bool(found and int(found[1], 16))
 

@@ -34,7 +34,7 @@ import sys
 from absl import flags
 
 from configs import loading
-from configs.process import command_line, path_flags
+from configs.process import command_line, path_flags, streams
 from configs.process.errors import UserError
 from launch import trainer_command
 from launch.local import signals
@@ -90,6 +90,7 @@ def main(trainer_flags: Sequence[str]) -> int:
     for run in due:
       print(starting.shell_command(launcher, launcher_flags, run))
     return command_line.DONE
+  streams.may_be_lost()  # What counts is in the run folders.
   if len(due) < len(runs):
     _say(f'{len(runs) - len(due)} of {len(runs)} runs have finished')
   ended = starting.start(

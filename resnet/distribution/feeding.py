@@ -51,7 +51,7 @@ def host_values(stop: object, step_secs: float) -> tf.Tensor:
 
 @contextlib.contextmanager
 def explained(source, examples: Callable[[], Iterable[int]]) -> Iterator[None]:
-  """Turns TensorFlow's error about unreadable input into a UserError.
+  """Turns TensorFlow's error about unreadable input into its explanation.
 
   Args:
     source: see pipelines/sources.py.

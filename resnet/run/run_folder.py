@@ -244,7 +244,7 @@ def _can_tell(path):
 
 def _lock(path, workdir):
   """Locks a run folder for this process; returns the open lock file."""
-  lock = (path / '.lock').open('a+', errors='replace')
+  lock = (path / '.lock').open('a+', encoding='utf-8', errors='replace')
   try:
     lacking = file_lock.take(lock)
   except BlockingIOError as error:

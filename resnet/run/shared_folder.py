@@ -19,7 +19,7 @@ def check(path: pathlib.Path, group: Group) -> None:
     return
   mark, number = path / MARK, secrets.randbits(48)
   if group.is_chief:
-    mark.write_text(str(number))
+    mark.write_text(str(number), encoding='utf-8')
   number = group.of_chief(number)
   end = time.monotonic() + _SEEN_WITHIN_SECS
   while not (seen := _reads(mark, number)) and time.monotonic() < end:

@@ -62,7 +62,7 @@ class Summaries:
     if not chief:
       return
     _rewrite(path, self.records)
-    self._file = path.open('a')
+    self._file = path.open('a', encoding='utf-8')
     for split in _SPLITS:
       self._events[split] = _open_events(workdir / split, self._now)
       self._add(split, self._now(), file_version='brain.Event:2')

@@ -15,6 +15,7 @@ from configs.process import numerics
 from resnet.execution.options import Options
 
 _VECTORS = re.compile('sse4.*|avx.*|amx.*|fma|f16c|asimd.*|sve.*|i8mm|bf16')
+_CPUS = pathlib.Path('/proc/cpuinfo')
 _LONG = 60  # Characters of a value of which only the changes are shown.
 
 
@@ -52,8 +53,9 @@ def _change(before, now):
     return f'{before} -> {now}'
   gone, new = ([word for word in one.split() if word not in other.split()]
                for one, other in ((before, now), (now, before)))
-  return ' '.join([*(f'-{word}' for word in gone),
-                   *(f'+{word}' for word in new)]) or 'in another order'
+  changes = [f'{sign} {" ".join(words)}' for sign, words in (
+      ('removed', gone), ('added', new)) if words]
+  return ', '.join(changes) or 'the same words in another order'
 
 
 def _threads():
@@ -67,7 +69,7 @@ def _threads():
 def _cpu():
   """Returns (name of the first CPU, its vector instructions)."""
   try:
-    lines = pathlib.Path('/proc/cpuinfo').read_text(errors='replace')
+    lines = _CPUS.read_text(encoding='utf-8', errors='replace')
   except OSError:
     lines = ''
   first, _, _ = lines.partition('\n\n')

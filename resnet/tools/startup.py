@@ -46,7 +46,8 @@ def measure(config: schema.Config, reading: Reading, jit: str,
   with tempfile.TemporaryDirectory() as folder:
     recipe = pathlib.Path(folder, 'recipe.py')
     recipe.write_text(
-        _RECIPE.format(values=json.dumps(schema.to_dict(config))))
+        _RECIPE.format(values=json.dumps(schema.to_dict(config))),
+        encoding='utf-8')
     words = [f'--config={recipe}', f'--jit={jit}', f'--workdir={folder}/run',
              f'--memory_gib={reading.memory_gib}']
     if reading.data_dir:

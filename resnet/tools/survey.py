@@ -37,11 +37,11 @@ parse = training_flags.parse
 
 def main(parsed: tuple[schema.Config, str, list[str]]) -> int:
   """Prints the line; returns the exit code."""
+  config, recipe, others = parsed
+  command_line.refuse(others)
   with tensorflow_process.starting():
     from resnet.run import run_folder, software
 
-  config, recipe, others = parsed
-  command_line.refuse(others)
   os.environ.setdefault('TF_FORCE_GPU_ALLOW_GROWTH', 'true')
   workdir = training_flags.workdir(recipe).absolute()
   problems = []

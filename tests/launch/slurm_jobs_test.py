@@ -121,7 +121,8 @@ _JOBS = {
                    {'plan': '0.*=wait,*.*=0'}),
     'lost node': (['--sbatch=--partition=fragile', '--grace_secs=5'],
                   {'plan': '0.0=after_go,0.1=wait,*.*=0'}),
-    'short starts': (['--max_restarts=0'], {'plan': '*.*=143'}),
+    'short starts': (['--max_restarts=0'], {'plan': '*.*=saved'}),
+    'no progress': ([], {'plan': '0.*=saved,*.*=143'}),
     'preempted': (['--sbatch=--partition=preempted', '--sbatch=--exclusive'],
                   {'plan': '0.*=wait,*.*=0'}),
     'killed worker': ([], {'plan': '0.1=kill,0.*=143,*.*=0'}),
@@ -305,6 +306,18 @@ def test_starts_that_only_ask_for_another_come_to_an_end(slurm, jobs):
   details = slurm.end(job, 'FAILED', starts=5)
   assert details['ExitCode'] == '1:0'
   assert 'not restarting (5 starts in a row ended within 60 s)' in job.log
+
+
+def test_starts_that_ask_without_progress_are_failures(slurm, jobs):
+  """The first one is not counted, and the budget is one restart."""
+  job = jobs['no progress']
+  details = slurm.end(job, 'FAILED', starts=3)
+  assert details['ExitCode'] == '1:0'
+  cause = (': exit code 143 without a new checkpoint in '
+           f'{job.workdir}/checkpoints\n')
+  assert 'restarting (not counted: exit code 143 asks for a' in job.log
+  assert f'restarting (1 of 1 restarts){cause}' in job.log
+  assert f'not restarting (--max_restarts=1 is used up){cause}' in job.log
 
 
 def test_a_permanent_error_is_not_restarted(slurm, jobs):

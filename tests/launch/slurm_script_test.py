@@ -23,6 +23,7 @@ for ends in $ENDINGS; do
   fi
   rank=$((rank + 1))
 done
+if [ -n "$SAVES" ]; then touch "$SAVES_IN/$SAVES"; fi
 exit $code""",
     'squeue': 'echo "squeue $*" >> asked; echo $STATE; [ -n "$STATE" ]',
     'scontrol': 'echo "scontrol $*" >> asked; exit $REFUSES',
@@ -46,12 +47,14 @@ class _Ended(NamedTuple):
 def _job(folder, **changes):
   return script.Job(**{
       'name': 'r', 'nodes': 2, 'workers_per_node': 1, 'gpus_per_worker': 0,
-      'command': _WORKER, 'workdir': '/runs/r', 'log_dir': f'{folder}/logs',
+      'command': _WORKER, 'workdir': f'{folder}/r', 'log_dir': f'{folder}/logs',
       'grace_secs': 9, 'max_restarts': 1, **changes})
 
 
 def _run(folder, endings, changes=(), noted=None, secs=None, **environ):
   """Runs the script to its end.
+
+  It starts from the checkpoint of step 4, and saves that of step 8.
 
   Args:
     folder: pathlib.Path.
@@ -74,6 +77,9 @@ def _run(folder, endings, changes=(), noted=None, secs=None, **environ):
     path.write_text(f'#!/bin/bash\n{code}\n')
     path.chmod(0o755)
   (folder / 'logs').mkdir()
+  checkpoints = folder / 'r/checkpoints'
+  checkpoints.mkdir(parents=True)
+  (checkpoints / 'ckpt-4.index').touch()
   if noted:
     (folder / 'logs/r-7.restarts').write_text('{} {}\n'.format(*noted))
     (folder / 'logs/r-7.codes.0').mkdir()  # As if that start had been killed.
@@ -83,6 +89,7 @@ def _run(folder, endings, changes=(), noted=None, secs=None, **environ):
           'PATH': f'{folder}/bin:{os.environ["PATH"]}', 'ENDINGS': endings,
           'SRUN_CODE': '0', 'STATE': 'RUNNING', 'REFUSES': '0', 'NODES': 'mix',
           'SLURM_JOB_ID': '7', 'SLURM_JOB_NODELIST': 'n[1-2]',
+          'SAVES_IN': f'{checkpoints}', 'SAVES': 'ckpt-8.index',
           **({'SLURM_RESTART_COUNT': '1'} if noted else {}), **environ})
   asked = folder / 'asked'
   return _Ended(done.returncode, done.stdout,
@@ -120,6 +127,40 @@ def test_a_job_restarts(tmp_path, endings, noted, secs, then, words):
   assert ended.asked == _REQUEUED and ended.restarts == then
   assert 'restarting (' in ended.out and words in ended.out
   assert not list((tmp_path / 'logs').glob('*.codes*'))
+
+
+@pytest.mark.parametrize('saves', [
+    '', 'ckpt-4.index', 'ckpt-8.data-00000-of-00001', 'ckpt-8.index.corrupt'])
+def test_143_without_a_new_checkpoint_is_a_failure(tmp_path, saves):
+  cause = f'exit code 143 without a new checkpoint in {tmp_path}/r/checkpoints'
+  ended = _run(tmp_path, '143 143', secs=99, SAVES=saves)
+  assert ended.asked == _REQUEUED and ended.restarts == (1, 0)
+  assert f'restarting (1 of 1 restarts): {cause}\n' in ended.out
+  (tmp_path / 'next').mkdir()
+  ended = _run(tmp_path / 'next', '143 0', noted=(1, 0), secs=99, SAVES=saves)
+  assert (ended.code, ended.restarts) == (1, None)
+  assert ('not restarting (--max_restarts=1 is used up): exit code 143 without '
+          f'a new checkpoint in {tmp_path}/next/r/checkpoints\n') in ended.out
+
+
+def test_checkpoints_of_a_seed_are_looked_for_in_its_folder(tmp_path):
+  """Whatever characters its path has."""
+  runs = tmp_path / "it's [a] b"
+  job = {'seeds': 3, 'workdir': f'{runs}'}
+  seed = {'SLURM_ARRAY_JOB_ID': '5', 'SLURM_ARRAY_TASK_ID': '2'}
+  for number, expected in ((1, 'without a new checkpoint'), (2, _ASKED)):
+    folder = tmp_path / f'{number}'
+    folder.mkdir()
+    (runs / f'seed_{number}/checkpoints').mkdir(parents=True)
+    ended = _run(folder, '143 143', job, secs=99, **{
+        **seed, 'SAVES_IN': f'{runs}/seed_{number}/checkpoints'})
+    assert expected in ended.out
+
+
+def test_the_first_start_need_not_find_a_folder(tmp_path):
+  run = {'workdir': f'{tmp_path}/new'}
+  assert 'without a new checkpoint' in _run(
+      tmp_path, '143 143', run, SAVES='').out
 
 
 @pytest.mark.parametrize('code', [2, 64, 78])

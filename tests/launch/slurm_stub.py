@@ -4,8 +4,9 @@
 
 Each part of a plan, START.TASK=END, says how a task ends one of its starts; the
 first part that fits counts. An end is an exit code; `kill` (by SIGKILL); `wait`
-(until SIGTERM, then with 143); or `after_go` (until the folder holds a file
-`go`, then with 143).
+(until SIGTERM, then with 143); `after_go` (until the folder holds a file `go`,
+then with 143); or `saved` (with 143, at once). Those that end with 143, except
+by their exit code, save a checkpoint.
 """
 import json
 import os
@@ -47,9 +48,11 @@ def main():
     deadline = time.monotonic() + _LONGEST_SECS
     while time.monotonic() < deadline:
       if end == 'after_go' and (workdir / 'go').exists():
-        return command_line.START_AGAIN
+        _save(note)
       time.sleep(0.1)
     return 1
+  if end == 'saved':
+    _save(note)
   return int(end)
 
 
@@ -64,6 +67,10 @@ def _end(plan, start, rank):
 
 def _save(note):
   note.with_suffix('.saved').touch()
+  start, _, _ = note.name.partition('_')
+  checkpoints = note.parent / 'checkpoints'
+  checkpoints.mkdir(exist_ok=True)
+  (checkpoints / f'ckpt-{start}.index').touch()
   os._exit(command_line.START_AGAIN)
 
 

@@ -36,7 +36,7 @@ def _with_orientation(kind, orientation, **options):
 
 
 @pytest.mark.parametrize('kind, options, most', [
-    ('JPEG', {'quality': 95}, 4), ('PNG', {}, 0),
+    ('JPEG', {'quality': 95}, 8), ('PNG', {}, 0),
     ('WEBP', {'lossless': True}, 0)])
 @pytest.mark.parametrize('orientation', range(2, 9))
 def test_each_orientation_is_turned_as_pillow_turns_it(
@@ -45,8 +45,8 @@ def test_each_orientation_is_turned_as_pillow_turns_it(
   picture = _read(tmp_path, content)
   expected = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
   assert picture.is_tilted
-  np.testing.assert_allclose(
-      _decoded(picture.encoded), np.asarray(expected), rtol=0, atol=most)
+  error = np.abs(_decoded(picture.encoded) - np.asarray(expected))
+  assert error.max() <= most and error.mean() <= most / 4
   # It is not turned a second time.
   again = _read(tmp_path, picture.encoded)
   assert not again.is_tilted and again.encoded == picture.encoded

@@ -1,4 +1,5 @@
 """Random access to records, and every way in which a file can be damaged."""
+import builtins
 import errno
 import multiprocessing
 import os
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs.process.errors import UserError
+from configs.process.errors import TryAgain, UserError
 from pipelines import records
 
 _REMEDY = 'prepare it again'
@@ -322,6 +323,34 @@ def test_a_file_on_a_failing_disk_is_named(paths, monkeypatch):
     raise OSError(errno.EIO, 'Input/output error')
 
   monkeypatch.setattr(os, 'pread', fail)
-  assert _refusal(found.read, np.array([13])) == (
-      f'{paths[2]} is damaged at byte {_start_of(paths[2], 7)} (Input/output '
-      'error): prepare it again.')
+  with pytest.raises(TryAgain) as raised:
+    found.read(np.array([13]))
+  assert str(raised.value) == (
+      f'{paths[2]} cannot be read (Input/output error): rerun the same command '
+      'once it can be read; if it is lost, prepare it again.')
+  monkeypatch.undo()
+  assert found.read(np.array([13])) == [_content(2, 7)]
+
+
+@pytest.mark.parametrize('function', ['open', 'stat', 'pread'])
+@pytest.mark.parametrize('number, kind, remedy', [
+    (errno.EACCES, UserError, ': make it readable, then rerun the same comma'),
+    (errno.EPERM, UserError, ': make it readable, then rerun the same command'),
+    (errno.ENOENT, UserError, ': prepare it again.'),
+    (errno.ENOTDIR, UserError, ': prepare it again.'),
+    (errno.EIO, TryAgain, ': rerun the same command once it can be read'),
+    (errno.ESTALE, TryAgain, ': rerun the same command once it can be read'),
+    (errno.EMFILE, TryAgain, ': rerun the same command once it can be read'),
+    (errno.ETIMEDOUT, TryAgain, ': rerun the same command once it can be rea')])
+def test_a_file_that_cannot_be_opened_or_read_now(
+    paths, monkeypatch, function, number, kind, remedy):
+  def fail(*_, **__):
+    raise OSError(number, os.strerror(number))
+
+  monkeypatch.setattr(*((builtins, 'open') if function == 'open' else
+                        (os, function)), fail)
+  with pytest.raises(kind) as raised:
+    _open(paths)
+  assert type(raised.value) is kind  # Not a DamagedRecord, which is skipped.
+  assert str(raised.value).startswith(
+      f'{paths[0]} cannot be read ({os.strerror(number)}){remedy}')

@@ -77,8 +77,11 @@ def test_the_program_enlarges_small_images(tmp_path):
 @pytest.mark.parametrize('flag, words', [
     ('--rows=3', '--rows=3 is odd, but mixup and cutmix mix pairs of rows: '
      'give 4'),
+    ('--rows=1000 --columns=1000', '--rows=1000 with --columns=1000 makes a '
+     'sheet of 3910 MiB, and at most 512 are drawn: lower one of the two.'),
+    ('--config.augment.cutout=9', 'give at most 8.'),
     ('--output=/proc/sheet.png', '--output=/proc/sheet.png cannot be written')])
 def test_wrong_flags_are_refused(flag, words):
-  result = processes.run('pipelines.show', flag)
+  result = processes.run('pipelines.show', *flag.split())
   assert result.code == 2 and words in result.err
   assert 'Traceback' not in result.err

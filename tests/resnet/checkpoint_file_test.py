@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from resnet.run import checkpoint_file
+from resnet.run import checkpoint_file, tensor_index
 from resnet.run.tensor_index import Damaged
 
 _TENSORS = {
@@ -35,6 +35,18 @@ def test_what_is_written_is_read(tmp_path):
   _assert_same(checkpoint_file.read(tmp_path / 'x'), _TENSORS)
   assert {path.name for path in tmp_path.iterdir()} == {
       _INDEX.format('x'), _DATA.format('x')}
+
+
+def test_the_index_appears_last(tmp_path, monkeypatch):
+  renamed, replace = [], os.replace
+
+  def record(source, target):
+    renamed.append(target.name)
+    replace(source, target)
+
+  monkeypatch.setattr(os, 'replace', record)
+  checkpoint_file.write(tmp_path / 'x', _TENSORS)
+  assert renamed == [_DATA.format('x'), _INDEX.format('x')]
 
 
 def test_tensorflow_reads_what_is_written(tmp_path):
@@ -97,6 +109,18 @@ def test_any_flipped_bit_of_the_index_is_found_or_harmless(saved):
   # Nothing depends on the block of other properties (8 + 5 bytes), nor on what
   # fills up the footer.
   assert 0 < harmless < 8 * (8 + 5 + 40)
+
+
+def test_an_index_of_nothing_is_damaged(saved):
+  """Its footer points to the block of other properties, which is empty."""
+  prefix, index, _ = saved
+  place, end = tensor_index._two_varints(index[-48:], 0)
+  assert place[1] == 8
+  start = index[-48:][:end]
+  prefix.with_name(_INDEX.format('x')).write_bytes(
+      index[:-48] + (2 * start).ljust(40, b'\0') + index[-8:])
+  with pytest.raises(Damaged, match='no header'):
+    checkpoint_file.read(prefix)
 
 
 @pytest.mark.parametrize('name', [_INDEX, _DATA])

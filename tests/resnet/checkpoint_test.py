@@ -43,6 +43,7 @@ def test_every_replica_is_saved_and_restored(tmp_path):
   checkpoints = checkpoint.Checkpoints(
       tmp_path, state, small_checkpoints.IDENTITY)
   checkpoints.save(7)
+  checkpoints.wait()
   small_checkpoints.fill(state, -1)
   assert checkpoints.restore() == 7
   for variable in state.values():
@@ -128,6 +129,16 @@ def test_a_save_that_fails_says_why_and_leaves_the_others(
   checkpoints.wait()  # Reported once; nothing is written in its place.
   assert checkpoints.steps() == [1] and len(list(tmp_path.iterdir())) == 2
   assert (small_checkpoints.restore(tmp_path)[1]['model/a/kernel'] == 1).all()
+
+
+def test_the_next_save_reports_the_last_one(tmp_path, monkeypatch):
+  checkpoints = small_checkpoints.save(tmp_path, [1])
+  monkeypatch.setattr(os, 'fsync', _fail_with(errno.ENOSPC))
+  small_checkpoints.save_another(checkpoints, 2)
+  with pytest.raises(UserError, match='step 2 .*No space left'):
+    small_checkpoints.save_another(checkpoints, 3)
+  checkpoints.wait()
+  assert checkpoints.steps() == [1]
 
 
 def test_a_folder_that_is_gone_is_named(tmp_path):

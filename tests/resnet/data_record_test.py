@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from configs.process.errors import UserError
+from launch.local import worker_environment
 from pipelines import identity, sources
 from pipelines.options import Reading
 from resnet.run import data_record
@@ -20,9 +21,10 @@ _CLASSES = ('cat', 'dog')
 _HEX = '[0-9a-f]{8}'
 
 
-def _record(data_dir, train='train', evaluation='test', name='own', **reading):
+def _record(data_dir, train='train', evaluation='test', name='own'):
+  reading = Reading(os.fspath(data_dir))
   return identity.record(*(
-      sources.open_split(name, split, Reading(os.fspath(data_dir), **reading)).identity
+      sources.open_split(name, split, reading).identity
       for split in (train, evaluation)))
 
 
@@ -205,3 +207,21 @@ def _evaluate_other_data(run, data_dirs):
   assert other.code == 0 and 'the data have changed since the run' in other.err
   part = evaluate('other', '--split=test[:5]')
   assert part.code == 0 and part.err == '' and '5 examples' in part.out
+
+
+@pytest.mark.slow
+def test_workers_with_other_data_are_refused(tmp_path, data_dirs):
+  ports = worker_environment.free_ports(2)
+  started = [
+      processes.start(
+          'resnet.train', '--strategy=multi_worker_mirrored', *_FLAGS,
+          f'--workdir={tmp_path}/run', f'--data_dir={data_dirs / name}',
+          environment={'TF_CONFIG': json.dumps({
+              'cluster': {'worker': [f'127.0.0.1:{port}' for port in ports]},
+              'task': {'type': 'worker', 'index': rank}})})
+      for rank, name in enumerate(('old', 'other'))]
+  for one in started:
+    result = processes.finish(*one)
+    assert result.code == 2, result.err
+    assert ('The data sets of worker 1 differ from those of worker 0: prepare '
+            'the same data on all workers' in result.err)

@@ -51,12 +51,17 @@ def test_a_start_names_what_trains_and_from_where(step, replicas, rest):
       f'ResNet-20 v1 on digits, {rest}')
 
 
-@pytest.mark.parametrize('before, words', [
-    (_TWO, ' (before: CPU:0, CPU:1)'), (None, '')])
-def test_a_move_to_other_devices_names_both(before, words):
-  assert report.moved_text(before, _FOUR) == (
-      f'continuing on CPU:0, CPU:1 of each of 2 workers{words}: batches and '
-      'evaluations stay the same, but sums are rounded in another order')
+def test_a_move_to_other_devices_names_both():
+  assert report.moved_text(_TWO, _FOUR) == (
+      'continuing on CPU:0, CPU:1 of each of 2 workers (before: CPU:0, CPU:1): '
+      'batches and evaluations stay the same, but sums are rounded in another '
+      'order')
+
+
+def test_devices_that_are_not_known_are_not_guessed_at():
+  assert report.moved_text(None, _FOUR) == (
+      'continuing on CPU:0, CPU:1 of each of 2 workers: what it was trained on '
+      'before is not known, so that sums may be rounded in another order')
 
 
 @pytest.mark.parametrize('step, text', [

@@ -6,9 +6,9 @@ would raise an OSError at the next print, in whatever happens to print it: the
 loop, a progress bar, a warning, a library. After `guard`, printing never fails;
 what cannot be written is lost, and `lost` says why.
 
-  output.guard()
+  streams.guard()
   print('accuracy 0.93')
-  if output.lost(): ...
+  if streams.lost(): ...
 """
 import contextlib
 import io
@@ -18,6 +18,7 @@ import sys
 
 _NAMES = {1: 'stdout', 2: 'stderr'}
 _streams: dict[int, '_Lossy'] = {}
+_replaced = []  # Streams that would close their descriptor if they were freed.
 _may_be_lost: list[bool] = []
 
 
@@ -57,6 +58,7 @@ def guard() -> None:
       continue  # A test's.
     raw = _streams[descriptor] = _Lossy(descriptor, 'w', closefd=False)
     if old is not None:
+      _replaced.append(old)
       with contextlib.suppress(OSError):
         old.flush()
     setattr(sys, name, io.TextIOWrapper(
