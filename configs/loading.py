@@ -32,20 +32,7 @@ def load(recipe: str) -> schema.Config:
     UserError: there is no such recipe, its file fails, or a field of its
       config does not exist, has the wrong type or is out of range.
   """
-  path = _path(recipe)
-  spec = importlib.util.spec_from_file_location(f'recipe_{path.stem}', path)
-  assert spec and spec.loader  # There is a loader for each .py file.
-  module = importlib.util.module_from_spec(spec)
-  try:
-    spec.loader.exec_module(module)
-    config = module.get_config()
-  except (UserError, KeyboardInterrupt):
-    raise
-  except BaseException as error:  # The file is the user's: it may raise all.
-    raise UserError(
-        f'--config={recipe} cannot be loaded ({type(error).__name__}: '
-        f'{first_line(error)}): fix the file, which must define a get_config() '
-        'that returns a configs.schema.Config.') from error
+  config = _returned(recipe)
   if type(config) is not schema.Config:  # A subclass could not be read again.
     raise UserError(
         f'--config={recipe} has a get_config() that returns a '
@@ -53,6 +40,24 @@ def load(recipe: str) -> schema.Config:
   typed_fields.check_types(config)
   typed_fields.check_limits(config)
   return config
+
+
+def _returned(recipe):
+  """Runs a recipe's file; returns what its get_config() returns."""
+  path = _path(recipe)
+  spec = importlib.util.spec_from_file_location(f'recipe_{path.stem}', path)
+  assert spec and spec.loader  # There is a loader for each .py file.
+  module = importlib.util.module_from_spec(spec)
+  try:
+    spec.loader.exec_module(module)
+    return module.get_config()
+  except (UserError, KeyboardInterrupt):
+    raise
+  except BaseException as error:  # The file is the user's: it may raise all.
+    raise UserError(
+        f'--config={recipe} cannot be loaded ({type(error).__name__}: '
+        f'{first_line(error)}): fix the file, which must define a get_config() '
+        'that returns a configs.schema.Config.') from error
 
 
 def _path(recipe):

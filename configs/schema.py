@@ -148,6 +148,11 @@ def check(config: Config) -> None:
   typed_fields.check_types(config)
   typed_fields.check_limits(config)
   _check_data_and_augment(config)
+  _check_length(config)
+
+
+def _check_length(config):
+  """Raises UserError unless the length of the run is given once, and fits."""
   if (config.train_epochs > 0) == (config.train_steps > 0):
     raise UserError(
         f'config.train_epochs={config.train_epochs:g} and '

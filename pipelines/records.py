@@ -16,8 +16,6 @@ import concurrent.futures
 import contextlib
 import errno
 import hashlib
-import io
-import json
 import os
 import pathlib
 import resource
@@ -28,8 +26,9 @@ from typing import NamedTuple
 import google_crc32c
 import numpy as np
 
-from configs.process import atomic_file
 from configs.process.errors import TryAgain, UserError
+from pipelines import index_cache
+from pipelines.index_cache import Frames, Stamp
 
 _HEADER = struct.Struct('<QI')
 _CRC = struct.Struct('<I')
@@ -48,25 +47,6 @@ class Span(NamedTuple):
   skip: int  # Records before the first.
   take: int
   records_in_file: int  # According to the data set's own description.
-
-
-class _Stamp(NamedTuple):
-  """What tells whether a file has changed."""
-  size: int
-  mtime_ns: int
-  # Copying tools set the modification time back, but nothing sets this one. It
-  # also changes with permissions, which does not matter to a run in progress.
-  ctime_ns: int
-
-  def is_of(self, stat: os.stat_result) -> bool:
-    """Returns whether a file has not been written since."""
-    return (self.size, self.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
-
-
-class _Frames(NamedTuple):
-  """What stands between the data of all records of one file."""
-  lengths: np.ndarray  # int64 [records in file], of the data.
-  crcs: np.ndarray  # uint32 [records in file], masked, of the data.
 
 
 class Records:
@@ -88,7 +68,7 @@ class Records:
         its records is not the one expected.
     """
     self.spans, self._remedy, self._check_crc = spans, remedy, check_crc
-    self._stamps = [_stamp(self._stat(span.path)) for span in spans]
+    self._stamps = [Stamp.of(self._stat(span.path)) for span in spans]
     frames = self._frames(cache_folder)
     starts = [_HEADER.size + np.cumsum(lengths + 16) - (lengths + 16)
               for lengths, _ in frames]
@@ -181,16 +161,16 @@ class Records:
     return stream
 
   def _frames(self, cache_folder):
-    """Returns the _Frames of each file, from the cache or from the file."""
+    """Returns the Frames of each file, from the cache or from the file."""
     paths = [span.path for span in self.spans]
     digest = hashlib.sha256('\n'.join(paths).encode()).hexdigest()[:32]
     cache = cache_folder and cache_folder / f'{digest}.npz'
-    frames = cache and _read_cache(cache, self._stamps)
+    frames = cache and index_cache.read(cache, self._stamps)
     if not frames:
       with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
         frames = list(pool.map(self._scan, range(len(paths))))
       if cache:
-        _write_cache(cache, self._stamps, frames)
+        index_cache.write(cache, self._stamps, frames)
     for span, (lengths, _) in zip(self.spans, frames):
       if len(lengths) != span.records_in_file:
         raise UserError(
@@ -199,7 +179,7 @@ class Records:
     return frames
 
   def _scan(self, file):
-    """Returns the _Frames of one file, from all but the records' data."""
+    """Returns the Frames of one file, from all but the records' data."""
     path, size = self.spans[file].path, self._stamps[file].size
     lengths, crcs, offset = [], [], 0
     try:
@@ -227,8 +207,8 @@ class Records:
         lengths.append(length)
         crcs.append(between[:_CRC.size])
         header = between[_CRC.size:]
-    return _Frames(np.array(lengths, np.int64),
-                   np.frombuffer(b''.join(crcs), '<u4'))
+    return Frames(np.array(lengths, np.int64),
+                  np.frombuffer(b''.join(crcs), '<u4'))
 
   def _scan_at(self, stream, path, offset, count):
     """Reads `count` bytes, or fewer at the end of the file."""
@@ -278,10 +258,6 @@ def masked_crc(data: bytes) -> int:
   return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def _stamp(stat):
-  return _Stamp(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-
-
 def _allow_open_files(files):
   """Raises the soft limit; returns how many of `files` may be kept open."""
   soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -290,31 +266,3 @@ def _allow_open_files(files):
     soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
   return max((soft - 256) // 2, 1)
-
-
-def _read_cache(path, stamps):
-  """Returns the _Frames in a cache file; None unless it is of these files."""
-  try:
-    with np.load(path) as archive:
-      if json.loads(str(archive['stamps'])) != [list(s) for s in stamps]:
-        return None
-      ends = np.cumsum(archive['counts'])[:-1]
-      lengths, crcs = archive['lengths'], archive['crcs']
-      if len(lengths) != len(crcs):
-        return None
-      return [_Frames(*columns) for columns in zip(
-          np.split(lengths.astype(np.int64), ends),
-          np.split(crcs.astype(np.uint32), ends))]
-  except Exception:  # Missing, torn or foreign: NumPy and zip raise anything.
-    return None
-
-
-def _write_cache(path, stamps, frames):
-  """Keeps the frames; other processes may be doing the same right now."""
-  content = io.BytesIO()
-  np.savez(content, stamps=np.array(json.dumps(stamps)),
-           counts=np.array([len(lengths) for lengths, _ in frames]),
-           lengths=np.concatenate([lengths for lengths, _ in frames]),
-           crcs=np.concatenate([crcs for _, crcs in frames]))
-  with contextlib.suppress(OSError):  # A full disk, say: it is only a cache.
-    atomic_file.write(path, content.getvalue(), durable=False)

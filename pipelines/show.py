@@ -54,12 +54,8 @@ def main(parsed: tuple[schema.Config, str, list[str]]) -> int:
   source = sources.load(config.data.name, config.data.train_split,
                         reading_flags.get(), config.data.image_size)
   schema.check_images(config, *source.image_shape[:2])
-  mib = contact_sheet.mib(source.image_shape, values.rows, values.columns)
-  if mib > _MOST_MIB:
-    raise UserError(
-        f'--rows={values.rows} with --columns={values.columns} makes a sheet '
-        f'of {mib:.0f} MiB, and at most {_MOST_MIB} are drawn: lower one of '
-        'the two.')
+  _check_size(contact_sheet.mib(
+      source.image_shape, values.rows, values.columns))
   sheet = contact_sheet.draw(config, source, values.rows, values.columns)
   path = values.output or pathlib.Path(f'{recipe}.png')
   try:
@@ -71,6 +67,16 @@ def main(parsed: tuple[schema.Config, str, list[str]]) -> int:
   print(f'Wrote {path}: {values.rows} pictures of {config.data.name}, each '
         f'unchanged and in {values.columns} augmented versions.')
   return command_line.DONE
+
+
+def _check_size(mib: float) -> None:
+  """Raises UserError if a sheet of this size is too large to draw."""
+  if mib > _MOST_MIB:
+    values = flags.FLAGS
+    raise UserError(
+        f'--rows={values.rows} with --columns={values.columns} makes a sheet '
+        f'of {mib:.0f} MiB, and at most {_MOST_MIB} are drawn: lower one of '
+        'the two.')
 
 
 def run() -> None:

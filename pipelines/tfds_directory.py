@@ -93,8 +93,10 @@ def remedy(found: 'tfds.core.DatasetBuilder', name: str) -> str:
   if isinstance(found, read_only_builder.ReadOnlyBuilder):
     # A user's own data set: how it was prepared is not known here.
     return f'delete {folder} and prepare it again as before'
+  # data_dir/name/version, or data_dir/name/configuration/version.
+  data_dir = folder.parents[2 if found.builder_config else 1]
   return (f'delete {folder} and prepare it again with '
-          f'{prepare_command(name, folder.parents[1])}')
+          f'{prepare_command(name, data_dir)}')
 
 
 def prepare_command(name: str, data_dir: str | os.PathLike) -> str:

@@ -41,7 +41,7 @@ def _packages(imports):
 
 def _is_program(module):
   path = _ROOT.joinpath(*module.split('.')).with_suffix('.py')
-  return path.is_file() and "\nif __name__ == '__main__':" in path.read_text()
+  return path.is_file() and 'command_line.run(main, parse)' in path.read_text()
 
 
 @pytest.mark.parametrize('text, names', [

@@ -27,7 +27,7 @@ FAILURE = 1
 INTERRUPTED = 130  # What shells report after Ctrl-C.
 BROKEN_PIPE = 141  # What they report of a program whose reader has left.
 
-_LONGEST_EXIT_SECS = 60.0  # For a checkpoint that is still being written.
+_LONGEST_EXIT_SECS = 10.0  # For what is registered with atexit.
 
 # The largest value of a number flag that has no upper bound of its own: what
 # fits into 32 bits, and some thirty years of seconds.
@@ -150,8 +150,7 @@ def read_flags(argv: Sequence[str], flag_values: flags.FlagValues,
                known_only: bool = False) -> list[str]:
   """Reads the flags that are defined, and bounds every number.
 
-  All programs read their flags here. A number flag of theirs never has a value
-  that is not a number, infinite, or larger than its type or use allows.
+  All programs read their flags here, so none gets nan, or too large a number.
 
   Args:
     argv: the command line, with the program's name first.
@@ -170,6 +169,12 @@ def read_flags(argv: Sequence[str], flag_values: flags.FlagValues,
     raise flags.Error(str(error).rstrip('.')) from error
   except (MemoryError, RecursionError) as error:  # Of Python's own parser.
     raise flags.Error('The value of a flag is nested too deeply') from error
+  _check_bounds(flag_values)
+  return others
+
+
+def _check_bounds(flag_values):
+  """Raises flags.Error if a number flag has no number, or a too large one."""
   for name in flag_values:
     flag = flag_values[name]
     most = _most(flag)
@@ -178,7 +183,6 @@ def read_flags(argv: Sequence[str], flag_values: flags.FlagValues,
     for value in flag.value if isinstance(flag.value, list) else [flag.value]:
       if value is not None and not abs(value) <= most:  # nan is never `<=`.
         raise flags.IllegalFlagValueError(f'flag --{name}={value}')
-  return others
 
 
 def _most(flag):

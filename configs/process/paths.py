@@ -52,22 +52,23 @@ def check(text: str, flag: str) -> None:
   """
   if not text.strip():
     raise UserError(f'{flag}={text} is empty: give a path.')
-  shown = printable(text)
-  if _SCHEME.match(text):
-    raise UserError(
-        f'{flag}={shown} is not a folder on this machine: mount the remote '
-        'folder, or give a local path.')
+  wrong = (_SCHEME.match(text) and (
+      'is not a folder on this machine: mount the remote folder, or give a '
+      'local path') or _wrong_characters(text))
+  if wrong:
+    raise UserError(f'{flag}={printable(text)} {wrong}.')
+
+
+def _wrong_characters(text):
+  """Returns what is wrong with a path's characters, and what to do; or None."""
   try:
-    text.encode()
-  except UnicodeEncodeError as error:
-    raise UserError(f'{flag}={shown} is not UTF-8: rename it, or give another '
-                    'path.') from error
+    encoded = text.encode()
+  except UnicodeEncodeError:
+    return 'is not UTF-8: rename it, or give another path'
   if any(unicodedata.category(c) in ('Cc', 'Zl', 'Zp') for c in text):
-    raise UserError(f'{flag}={shown} has control characters: give a path '
-                    'without them.')
-  encoded = text.encode()
+    return 'has control characters: give a path without them'
   if (len(encoded) > _LONGEST_PATH
       or max(map(len, encoded.split(b'/'))) > _LONGEST_NAME):
-    raise UserError(
-        f'{flag}={shown} is too long: give a path of at most {_LONGEST_PATH} '
-        f'bytes, with names of at most {_LONGEST_NAME}.')
+    return (f'is too long: give a path of at most {_LONGEST_PATH} bytes, with '
+            f'names of at most {_LONGEST_NAME}')
+  return None

@@ -152,19 +152,15 @@ def build(cls: Any, values: Any, prefix: str = '') -> Any:
   types = typing.get_type_hints(cls)
   if not isinstance(values, Mapping):
     raise _wrong_type(prefix, values, 'a JSON object')
-  unknown_names = sorted(set(values) - set(types))
-  if unknown_names:
+  for name in sorted(set(values) - set(types)):
     raise UserError(
-        f'config.{prefix}{unknown_names[0]} does not exist in this version '
-        f'(its fields are {", ".join(types)}): use the version that wrote the '
-        'config.')
+        f'config.{prefix}{name} does not exist in this version (its fields are '
+        f'{", ".join(types)}): use the version that wrote the config.')
   fields = {}
   for name, value in values.items():
     if dataclasses.is_dataclass(types[name]):
       value = build(types[name], value, f'{prefix}{name}.')
-    elif isinstance(value, list):
-      value = tuple(value)
-    fields[name] = value
+    fields[name] = tuple(value) if isinstance(value, list) else value
   return cls(**fields)
 
 

@@ -35,12 +35,17 @@ def kubernetes(environ: Mapping[str, str], _: int = 0) -> Workers:
   rank = read_environ.whole_number(
       environ, 'JOB_COMPLETION_INDEX',
       'create the pods with a Job that has completionMode: Indexed', count)
-  example = pattern.replace('{index}', '0')
-  if not addresses.is_valid(example):  # It may be longer than all memory.
-    raise UserError(f'{KUBERNETES_SIGN}={pattern} gives the address '
-                    f'{example!r}: use HOST:PORT, with a port from 1 to 65535.')
+  _check_example(pattern)
   return tuple(pattern.replace('{index}', str(index))
                for index in range(count)), rank
+
+
+def _check_example(pattern):
+  """Raises UserError for a pattern that gives no addresses, before all do."""
+  example = pattern.replace('{index}', '0')
+  if not addresses.is_valid(example):
+    raise UserError(f'{KUBERNETES_SIGN}={pattern} gives the address '
+                    f'{example!r}: use HOST:PORT, with a port from 1 to 65535.')
 
 
 def sagemaker(environ: Mapping[str, str], port: int = 0) -> Workers:

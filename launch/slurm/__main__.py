@@ -43,8 +43,8 @@ def parse(argv: list[str]) -> list[str]:
                        lower_bound=1)
   flags.DEFINE_integer('max_restarts', 3, 'How many failures the job survives '
                        'by restarting. Exit code 143 (time limit, preemption, '
-                       'lost peer) is a failure only if no checkpoint was saved '
-                       'since the last start.', lower_bound=0)
+                       'lost peer) is a failure only if no checkpoint was '
+                       'saved since the last start.', lower_bound=0)
   flags.DEFINE_integer('seeds', 0, 'Trains this many seeds, 0, 1, ..., in a '
                        'job array, each in WORKDIR/seed_N. 0: trains once, '
                        "with the recipe's seed.", lower_bound=0,

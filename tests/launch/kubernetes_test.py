@@ -55,6 +55,7 @@ def test_flags_reach_the_workers(kind):
   hosts = {'job': 'r50-{index}', 'jobset': 'r50-worker-0-{index}'}
   assert {one['name']: one['value'] for one in container['env']} == {
       'HOME': '/tmp', 'PYTHONUNBUFFERED': '1',
+      'RESNET_FAIL_WITHOUT_PROGRESS': '1',
       'XDG_CACHE_HOME': '/runs/.cache', 'OMP_NUM_THREADS': '1',
       'TF_NUM_INTEROP_THREADS': '1', 'TF_NUM_INTRAOP_THREADS': '1',
       **({} if kind == 'tfjob' else {

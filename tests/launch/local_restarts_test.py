@@ -226,7 +226,8 @@ end(143, 0.1 * rank)
   assert result.code == 1
   verdicts = [line for line in result.said if 'restarting (' in line]
   assert [line.partition(')')[0] for line in verdicts] == [
-      *['[launch] restarting (not counted: exit code 143 asks for a restart'] * 2,
+      *['[launch] restarting (not counted: exit code 143 asks for a restart'
+       ] * 2,
       '[launch] restarting (1 of 1 restarts: exit code 143 without a new '
       'checkpoint', '[launch] not restarting (--max_restarts=1 is used up: '
       'exit code 143 without a new checkpoint']

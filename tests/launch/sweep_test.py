@@ -243,8 +243,8 @@ def test_two_real_runs(tmp_path):
   """Imports TensorFlow twice: the slowest of these tests."""
   argv = ('--sweep=schedule.peak=0.01,0.3', '--launcher=local',
           '--launcher_flags=--workers=1', '--', '--config.train_epochs=0',
-          '--config.train_steps=4', '--config.schedule.warmup_epochs=0', '--config.model.width=4',
-          '--save_every_secs=0')
+          '--config.train_steps=4', '--config.schedule.warmup_epochs=0',
+          '--config.model.width=4', '--save_every_secs=0')
   code, out, err = stub_trainers.sweep(tmp_path, None, *argv)
   assert code == 0, err
   groups = {hparams_tab.settings(group)['schedule.peak']: group

@@ -173,9 +173,8 @@ def test_real_data_sets_are_opened_or_refused(test_data_dir):
 ])
 def test_an_unknown_name_is_not_guessed_at(
     data_dir, tmp_path, monkeypatch, name, given, words, others):
-  from tensorflow_datasets.core import constants
   default = tmp_path / 'default'
-  monkeypatch.setattr(constants, 'DATA_DIR', default)
+  monkeypatch.setenv('TFDS_DATA_DIR', str(default))
   with pytest.raises(UserError) as raised:
     _load(name, 'train', data_dir if given else None)
   for word in words:

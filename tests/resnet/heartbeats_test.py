@@ -1,4 +1,5 @@
 """Signs of life, and who is named when they stop."""
+import contextlib
 import json
 import os
 import time
@@ -68,6 +69,19 @@ def test_damaged_files_and_those_of_other_ranks_are_left_out(tmp_path, clock):
   assert ranks(11) == [2, 10]
   assert ranks(10) == [2]  # With 10 workers, there is no number 10.
   assert heartbeats.read(tmp_path / 'nowhere', 11) == []
+
+
+def test_neither_a_full_disk_nor_a_lost_stderr_ends_it(tmp_path, clock):
+  (tmp_path / 'file').touch()  # No folder can be made in it.
+  with open('/dev/full', 'w') as full:
+    beat = heartbeats.Heartbeats(tmp_path / 'file', 0, 1, 30, full, clock)
+    clock.now += 31
+    beat.beat()
+    with contextlib.suppress(OSError):
+      full.close()
+  beat.note('training', 1)
+  clock.now += 31
+  beat.beat()  # Now the stream is closed.
 
 
 def test_it_beats_by_itself(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from resnet.distribution import stop_signals
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +33,7 @@ def test_nothing_is_requested_at_first():
 
 @pytest.mark.parametrize('number, name', [
     (signal.SIGTERM, 'SIGTERM'), (signal.SIGINT, 'SIGINT'),
-    (signal.SIGUSR1, 'SIGUSR1')])
+    (signal.SIGUSR1, 'SIGUSR1'), (signal.SIGHUP, 'SIGHUP')])
 def test_signal_is_noted_by_name(number, name):
   _send(number)
   assert stop_signals.requested() == name
@@ -50,6 +50,38 @@ def test_install_forgets():
   _send(signal.SIGTERM)
   stop_signals.install()
   assert stop_signals.requested() is None
+
+
+def test_hangup_stays_ignored():
+  """As under nohup."""
+  signal.signal(signal.SIGHUP, signal.SIG_IGN)
+  stop_signals.end_at_once()
+  stop_signals.install()
+  _send(signal.SIGHUP)
+  assert stop_signals.requested() is None and stop_signals.are_noted()
+
+
+_AT_ONCE = """
+import os, signal, sys
+from resnet.distribution import stop_signals
+if sys.argv[2] == 'first':
+  os.getpid = lambda: 1  # As in a container.
+pid = int(os.readlink('/proc/self'))
+stop_signals.end_at_once()
+os.kill(pid, getattr(signal, sys.argv[1]))
+print('still here', flush=True)
+"""
+
+
+@pytest.mark.parametrize('name, which, code', [
+    ('SIGTERM', 'other', -signal.SIGTERM), ('SIGHUP', 'other', -signal.SIGHUP),
+    ('SIGUSR1', 'other', 143), ('SIGTERM', 'first', 143),
+    ('SIGHUP', 'first', 143), ('SIGUSR1', 'first', 143),
+    ('SIGINT', 'first', 143)])
+def test_a_process_with_nothing_to_save_ends_at_once(name, which, code):
+  done = subprocess.run([sys.executable, '-c', _AT_ONCE, name, which],
+                        capture_output=True, text=True, check=False)
+  assert (done.stdout, done.stderr, done.returncode) == ('', '', code)
 
 
 _TWICE = """

@@ -106,9 +106,9 @@ def test_a_resumed_run_says_what_has_changed(tmp_path):
   assert 'other settings' not in same.err and 'continuing on' not in same.err
   _forget(run, 2)
   other = train('--jit=false', TF_ENABLE_ONEDNN_OPTS='1')
-  assert (
-      'continuing with other settings (--jit: auto -> false; '
-      'TF_ENABLE_ONEDNN_OPTS: not set -> 1): results may no longer' in other.err)
+  assert ('continuing with other settings (--jit: auto -> false; '
+          'TF_ENABLE_ONEDNN_OPTS: not set -> 1): results may no longer'
+      ) in other.err
   # What is lost of run.json and metrics.jsonl is not needed.
   for content in (None, b'\0' * 100):
     for name in ('run.json', 'metrics.jsonl'):

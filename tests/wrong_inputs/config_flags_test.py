@@ -54,7 +54,8 @@ import pytest
     ('--config.schedule.peak=-0.1', 'give a value of at least 0.'),
     ('--config.schedule.power=1e300', 'give a value from 0 to 100.'),
     ('--config.schedule.drops_at=0.5,1.5', 'give a value of at least 0 and'),
-    ('--config.schedule.drops_at=nan', "config.schedule.drops_at='nan' has the"),
+    ('--config.schedule.drops_at=nan',
+     "config.schedule.drops_at='nan' has th"),
     ('--config.optimizer.epsilon=1e300', 'give a value from 0 to 1.'),
     ('--config.optimizer.momentum=1', 'less than 1.'),
     ('--config.optimizer.weight_decay=1e38', 'give a value from 0 to 10.'),
@@ -90,7 +91,7 @@ import pytest
     ('--noconfig.augment.flip=1', 'does not take an argument'),
     ('--noconfig.seed', '--noconfig.seed is unknown'),
     # The recipe.
-    ('--config=', '--config= is unknown: give the path of a .py file or one of'),
+    ('--config=', '--config= is unknown: give the path of a .py file or one'),
     ('--config', '--config= is unknown'),
     ('--config=resnet999', '--config=resnet999 is unknown'),
     ('--config=schema', '--config=schema is unknown'),
