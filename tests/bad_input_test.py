@@ -185,6 +185,7 @@ _PHOTOS = (
     '--config.global_batch=24')
 
 
+@pytest.mark.slow
 def test_a_picture_that_cannot_be_decoded_is_named_or_skipped(tmp_path):
   tiny_dataset.prepare_photos(tmp_path, bad=('0/12.jpg', '1/5.jpg'))
   flags = (*_PHOTOS, f'--data_dir={tmp_path}', f'--workdir={tmp_path}/run')
@@ -222,6 +223,7 @@ def _overwrite(folder, done):
     file.write_bytes(bytes(file.stat().st_size))
 
 
+@pytest.mark.slow
 def test_files_that_are_overwritten_during_training_are_named(tmp_path):
   folder = tiny_dataset.prepare_photos(tmp_path)
   result = processes.run(

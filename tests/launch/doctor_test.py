@@ -233,6 +233,7 @@ def test_flags_of_the_trainer_may_stand_anywhere(tmp_path, given):
   assert not (tmp_path / 'run').exists()
 
 
+@pytest.mark.slow
 def test_two_workers_of_the_default_recipe(tmp_path):
   """With TensorFlow, as a user starts it."""
   done = subprocess.run(

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from configs.process.errors import UserError
 from resnet.models import classics, dropout
+from tests.resnet import small_runs
 
 _SMALLEST = {'baseline': 2, 'lenet5': 16, 'alexnet8': 21, 'vgg16': 32,
              'inception10': 1}
@@ -107,6 +108,7 @@ class NetworkTest(parameterized.TestCase):
       ('alexnet8', ['image', 'position']), ('vgg16', ['image', 'position']),
       ('inception10', ['image']))
   def test_inputs_and_logits(self, name, inputs):
+    small_runs.skip_unless_cpu_convolves('bfloat16')
     net = _build(name, num_classes=7, dtype='mixed_bfloat16')
     self.assertEqual(sorted(net.input), inputs)
     logits = net(_inputs(net, images=3), training=True)

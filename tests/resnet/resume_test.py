@@ -90,6 +90,7 @@ def undisturbed(tmp_path_factory):
   return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('devices', [
     ('--strategy=one_device',),
     ('--strategy=mirrored', '--virtual_devices=2')])
@@ -141,6 +142,7 @@ _PICTURES = (
     '--config.eval_batch=8', *_FLAGS, '--config.global_batch=8')
 
 
+@pytest.mark.slow
 def test_images_from_disk_resume_bit_for_bit(tmp_path):
   tiny_dataset.prepare_photos(tmp_path / 'data')
   train = functools.partial(_train, flags=(
@@ -160,6 +162,7 @@ def test_images_from_disk_resume_bit_for_bit(tmp_path):
   assert _curve(tmp_path / 'killed') == _curve(tmp_path / 'undisturbed')
 
 
+@pytest.mark.slow
 def test_hardware_may_change_at_a_restart(tmp_path):
   """With synchronized batch norm, devices change nothing but rounding."""
   sync = '--config.model.sync_batch_norm=True'
@@ -193,6 +196,7 @@ def test_sigterm_from_outside_ends_within_seconds(tmp_path):
   assert f'Stopped at step {newest},' in result.err
 
 
+@pytest.mark.slow
 def test_a_truncated_newest_checkpoint_is_skipped(tmp_path, undisturbed):
   devices = ('--strategy=one_device',)
   workdir = tmp_path / 'run'

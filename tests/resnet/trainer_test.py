@@ -30,7 +30,7 @@ def _assert_weights_agree(one, other, tolerance):
 def test_one_and_two_devices_agree(model):
   side = 32 if model.name == 'lenet5' else 8
   config = small_runs.config(model=model)
-  one, two = (small_runs.train(config, replicas, side=side)
+  one, two = (small_runs.train(config, replicas, side=side, updates=1)
               for replicas in (1, 2))
   _assert_weights_agree(one[0], two[0], 2e-5)
   np.testing.assert_allclose(one[2]['loss'], two[2]['loss'], rtol=1e-5)
@@ -38,12 +38,13 @@ def test_one_and_two_devices_agree(model):
 
 def test_xla_trains_the_same_network():
   config = small_runs.config(model=_BASELINE)
-  plain, compiled = (small_runs.train(config, 2, jit=jit)
+  plain, compiled = (small_runs.train(config, 2, jit=jit, updates=1)
                      for jit in ('false', 'true'))
   _assert_weights_agree(plain[0], compiled[0], 1e-4)
   np.testing.assert_allclose(plain[2]['loss'], compiled[2]['loss'], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_xla_draws_the_same_augmentation():
   """--jit=auto compiles a policy and nothing else, on several devices too."""
   config = small_runs.config(
@@ -51,7 +52,7 @@ def test_xla_draws_the_same_augmentation():
       augment=schema.Augment(
           policy='rand_augment', layers=1, flip=True, brightness=0.4,
           mixup=0.3))
-  plain, compiled = (small_runs.train(config, replicas, jit=jit)
+  plain, compiled = (small_runs.train(config, replicas, jit=jit, updates=1)
                      for replicas, jit in ((1, 'false'), (2, 'auto')))
   _assert_weights_agree(plain[0], compiled[0], 2e-5)
 
@@ -63,6 +64,7 @@ def test_every_variable_is_the_same_on_all_replicas():
     np.testing.assert_array_equal(first, second, err_msg=path)
 
 
+@pytest.mark.slow
 def test_images_grow_during_the_run(tmp_path):
   tiny_dataset.prepare_photos(tmp_path)
   source = sources.load('photos', 'train', Reading(str(tmp_path)), 32)
@@ -99,14 +101,16 @@ def test_one_call_of_three_updates_equals_three_calls_of_one():
 
 @functools.cache
 def _weights_in_float32():
-  model, _, _ = small_runs.train(small_runs.config(), 1)
+  model, _, _ = small_runs.train(small_runs.config(), 1, updates=1)
   return [v.numpy() for v in model.trainable_variables]
 
 
 @pytest.mark.parametrize('precision', ['bfloat16', 'float16'])
 def test_low_precision_trains_close_to_float32(precision):
-  low, _, _ = small_runs.train(small_runs.config(precision=precision), 1)
+  small_runs.skip_unless_cpu_convolves(precision)
+  low, _, _ = small_runs.train(
+      small_runs.config(precision=precision), 1, updates=1)
   for a, b in zip(_weights_in_float32(), low.trainable_variables, strict=True):
     assert b.dtype == 'float32'
-    # bfloat16 keeps 8 bits; three updates at rate 0.1 stay within a percent.
-    np.testing.assert_allclose(a, b.numpy(), atol=0.03, err_msg=b.path)
+    # bfloat16 keeps 8 bits; an update at rate 0.1 stays within a percent.
+    np.testing.assert_allclose(a, b.numpy(), atol=0.01, err_msg=b.path)

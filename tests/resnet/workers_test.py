@@ -99,6 +99,7 @@ def two_devices(tmp_path_factory):
   return workdir
 
 
+@pytest.mark.slow
 def test_two_workers_are_one_process_with_two_devices(tmp_path, two_devices):
   chief, other = _train(2, tmp_path / 'run')
   assert (chief.code, other.code) == (0, 0), chief.err + other.err
@@ -110,6 +111,7 @@ def test_two_workers_are_one_process_with_two_devices(tmp_path, two_devices):
   assert _evaluations(tmp_path / 'run') == _evaluations(two_devices)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_named_and_the_run_goes_on(tmp_path, two_devices):
   kill = functools.partial(_signal_at, 5, signal.SIGKILL)
   chief, other = _train(2, tmp_path / 'run', at={1: kill})
@@ -129,6 +131,7 @@ def _with_a_clock_of_its_own(_):
   trainer.time = types.SimpleNamespace(monotonic=lambda: 3 * time.monotonic())
 
 
+@pytest.mark.slow
 def test_workers_do_as_many_steps_at_once_whatever_their_clocks_say(tmp_path):
   """Else they would wait for sums of different steps, without end."""
   chief, other = _train(
@@ -146,6 +149,7 @@ def _stop_forever_at(step, folder, done):
   _signal_at(step, signal.SIGSTOP, done)
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_is_named(tmp_path):
   hang = functools.partial(_stop_forever_at, 5, tmp_path)
   ports = _free_ports(2)
@@ -168,6 +172,7 @@ def test_a_worker_that_hangs_is_named(tmp_path):
   assert other_beat['rank'] == 1 and other_beat['step'] <= 5
 
 
+@pytest.mark.slow
 def test_workers_that_do_not_share_the_folder_are_refused(tmp_path):
   ports = _free_ports(2)
   started = [_start(ports, rank, tmp_path / f'run{rank}') for rank in range(2)]
@@ -178,6 +183,7 @@ def test_workers_that_do_not_share_the_folder_are_refused(tmp_path):
     assert 'is not the same folder on worker 1 as on worker 0' in result.err
 
 
+@pytest.mark.slow
 def test_the_others_name_a_killed_chief(tmp_path):
   kill = functools.partial(_signal_at, 5, signal.SIGKILL)
   chief, other = _train(2, tmp_path / 'run', at={0: kill})
@@ -186,6 +192,7 @@ def test_the_others_name_a_killed_chief(tmp_path):
       'Lost worker 0 at 127.0.0.1:')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('rank', [0, 1])
 def test_a_signal_to_one_stops_all_at_the_same_step(
     tmp_path, two_devices, rank):
@@ -202,6 +209,7 @@ def _stop_at(step):
   return functools.partial(_signal_at, step, signal.SIGTERM)
 
 
+@pytest.mark.slow
 def test_workers_may_change_at_a_restart(tmp_path):
   """With synchronised batch norm they change nothing but rounding."""
   flags = ('--config.model.sync_batch_norm=True', '--log_positions')
@@ -231,6 +239,7 @@ def _positions(workdir):
   return [r['positions'] for r in records if r['split'] == 'train']
 
 
+@pytest.mark.slow
 def test_three_workers_of_two_replicas_count_each_example_once(tmp_path):
   results = _train(3, tmp_path / 'run', '--virtual_devices=2',
                    '--config.global_batch=18', '--config.train_steps=1',
@@ -249,6 +258,7 @@ def test_no_worker_has_to_free_a_stream_before_it_can_end():
   assert other() and not one()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('count', [1, 2, 3])
 @pytest.mark.parametrize('replicas', [1, 2])
 def test_every_evaluation_counts_every_example_once(count, replicas):
@@ -305,6 +315,7 @@ def _die_before_the_run_is_marked(done):
   run_folder.RunFolder.finish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_nobody_is_done_before_the_chief(tmp_path, two_devices):
   chief, other = _train(2, tmp_path / 'run',
                         at={0: _die_before_the_run_is_marked})
@@ -334,6 +345,7 @@ def test_a_pod_whose_name_never_comes_is_named(tmp_path):
           in result.err)
 
 
+@pytest.mark.slow
 def test_workers_of_different_configurations_are_refused(tmp_path):
   ports = _free_ports(2)
   started = [_start(ports, rank, tmp_path / 'run', f'--config.seed={rank}')
@@ -346,6 +358,7 @@ def test_workers_of_different_configurations_are_refused(tmp_path):
   assert not (tmp_path / 'run' / 'config.json').exists()
 
 
+@pytest.mark.slow
 def test_workers_of_other_code_are_refused(tmp_path):
   ports = _free_ports(2)
   started = [
@@ -370,6 +383,7 @@ def _drift_at(step, done):
         weight, [[0] * len(weight.shape)], [1e-6]))
 
 
+@pytest.mark.slow
 def test_a_worker_whose_weights_have_drifted_is_named(tmp_path):
   results = _train(3, tmp_path / 'run', '--config.global_batch=18',
                    at={1: functools.partial(_drift_at, 3)})
@@ -393,6 +407,7 @@ def _compare_late(mark, done):
     group._odd_and_usual = late
 
 
+@pytest.mark.slow
 def test_nobody_leaves_before_all_know_that_they_differ(tmp_path):
   """Or the others might lose it before they have got what it had sent."""
   ports, mark = _free_ports(2), tmp_path / 'compared'
@@ -405,6 +420,7 @@ def test_nobody_leaves_before_all_know_that_they_differ(tmp_path):
   assert processes.finish(*late).code == 2
 
 
+@pytest.mark.slow
 def test_a_replica_whose_weights_have_drifted_is_named(tmp_path):
   result = processes.run(
       'resnet.train', *_FLAGS, '--virtual_devices=2',
