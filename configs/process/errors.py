@@ -1,5 +1,16 @@
 """The exceptions that reach the user as one sentence, and its wording."""
+from collections.abc import Iterator
+import contextlib
+import errno
+import os
 import unicodedata
+
+# What only the user can change. Other errors, an I/O error of a file server for
+# example, may go away.
+LASTING = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES,
+    errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY,
+    errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG)
 
 # Control characters, surrogates (bytes that are not UTF-8), line separators.
 _UNPRINTABLE = ('Cc', 'Cs', 'Zl', 'Zp')
@@ -43,3 +54,22 @@ def first_line(error: BaseException, longest: int = 200) -> str:
   text = getattr(error, 'message', '') or str(error)
   lines = str(text).strip().splitlines() or [type(error).__name__]
   return lines[0][:longest].rstrip('.')
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike) -> Iterator[None]:
+  """Names the file or folder that the block fails to write.
+
+  Raises:
+    UserError: for an OSError that only the user can fix.
+    TryAgain: for any other OSError.
+  """
+  try:
+    yield
+  except OSError as error:
+    what = f'{os.fspath(path)} cannot be written ({error.strerror})'
+    if error.errno in LASTING:
+      raise UserError(f'{what}: free some space or fix the permissions, then '
+                      'rerun the same command.') from error
+    raise TryAgain(f'{what}: rerun the same command to continue from the last '
+                   'checkpoint.') from error

@@ -29,16 +29,10 @@ import numpy as np
 import tensorflow as tf
 
 from configs.process import command_line
-from configs.process.errors import TryAgain, UserError
+from configs.process.errors import LASTING, TryAgain, UserError
 from resnet.run import checkpoint_file, checkpoint_match
 from resnet.run.tensor_index import Damaged
 
-# What only the user can change. Others, an I/O error of a file server for
-# example, may go away.
-_LASTING = (
-    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES,
-    errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY,
-    errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG)
 _LEAVE_SECS = 30.0  # For the last save of a run that has failed.
 
 
@@ -300,7 +294,7 @@ def _delete(path):
 
 def _failure(error, what, remedy):
   """Returns the error to raise if a folder cannot be changed."""
-  if error.errno in _LASTING:
+  if error.errno in LASTING:
     return UserError(f'{what}: {remedy}, then rerun the same command.')
   return TryAgain(f'{what}: rerun the same command to continue from the last '
                   'complete checkpoint.')

@@ -10,7 +10,6 @@ start, and the rest is one sentence.
 """
 from collections.abc import Mapping
 import dataclasses
-import errno
 import fnmatch
 import json
 import os
@@ -27,7 +26,7 @@ from configs.process import (
   json_file,
   typed_fields,
 )
-from configs.process.errors import TryAgain, UserError
+from configs.process.errors import LASTING, TryAgain, UserError, writing
 from launch.cluster import contract
 from resnet.distribution import heartbeats
 from resnet.run import (
@@ -41,9 +40,6 @@ from resnet.run import (
 CHECKPOINTS = 'checkpoints'
 _CONFIG = 'config.json'
 # What another folder would cure.
-_LASTING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR,
-            errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOSPC,
-            errno.EDQUOT)
 
 
 @dataclasses.dataclass
@@ -196,13 +192,18 @@ def read_config(workdir: str | os.PathLike) -> schema.Config:
 
 
 def write_json(path: str | os.PathLike, values: Mapping[str, Any]) -> None:
-  """Replaces a file atomically with a JSON object."""
-  atomic_file.write(path, json.dumps(values, indent=2) + '\n')
+  """Replaces a file atomically with a JSON object.
+
+  Raises:
+    UserError, TryAgain: it cannot be written.
+  """
+  with writing(path):
+    atomic_file.write(path, json.dumps(values, indent=2) + '\n')
 
 
 def _cannot(be_what, workdir, error):
   """Returns the error to raise for an OSError of a run folder."""
-  if error.errno in _LASTING:
+  if error.errno in LASTING:
     return UserError(f'--workdir={workdir} cannot be {be_what} '
                      f'({error.strerror}): give a folder that you may write '
                      'to.')

@@ -20,7 +20,7 @@ from tensorboard.plugins.scalar import summary_v2 as scalar_summary
 from tensorboard.plugins.text import summary_v2 as text_summary
 from tensorboard.summary.writer import record_writer
 
-from configs.process import atomic_file, command_line, json_file
+from configs.process import atomic_file, command_line, errors, json_file
 from resnet.run import hparams
 
 _SPLITS = ('train', 'eval')
@@ -52,19 +52,23 @@ class Summaries:
       chief: whether to write. The other workers only keep the same records.
     """
     workdir = pathlib.Path(workdir)
-    self._chief = chief
+    self._chief, self._workdir = chief, workdir
     path = workdir / 'metrics.jsonl'
     found = read(path) if chief else _load(path)[0]
     self.records = [r for r in found if r['step'] <= first_step]
     self._now = _Forward(clock, max((r.get('time', 0) for r in found),
                                     default=0))
     self._events = {}
-    if not chief:
-      return
+    if chief:
+      with errors.writing(workdir):
+        self._open(path, first_step)
+
+  def _open(self, path, first_step):
+    """Opens the files, and marks in the events where the run continues."""
     _rewrite(path, self.records)
     self._file = path.open('a', encoding='utf-8')
     for split in _SPLITS:
-      self._events[split] = _open_events(workdir / split, self._now)
+      self._events[split] = _open_events(self._workdir / split, self._now)
       self._add(split, self._now(), file_version='brain.Event:2')
       # At this mark, readers drop earlier events that have a later step.
       self._add(split, self._now(), step=first_step + 1,
@@ -83,18 +87,19 @@ class Summaries:
     self.records.append(record)
     if not self._chief:
       return
-    self._file.write(json.dumps(record) + '\n')
-    self._file.flush()
+    with errors.writing(self._workdir / 'metrics.jsonl'):
+      self._file.write(json.dumps(record) + '\n')
+      self._file.flush()
     for tag, value in values.items():
       self._add(split, now, step=step,
                 summary=scalar_summary.scalar_pb(tag, value))
-    self._events[split].flush()
+    self._flush(split)
 
   def write_text(self, tag: str, text: str) -> None:
     """Writes a text for TensorBoard, at step 0. Only the chief may call it."""
     self._add('train', self._now(), step=0,
               summary=text_summary.text_pb(tag, text))
-    self._events['train'].flush()
+    self._flush('train')
 
   def write_settings(self, settings: Mapping[str, Any]) -> None:
     """Writes for TensorBoard's HParams tab what is trained; see hparams.start.
@@ -103,7 +108,7 @@ class Summaries:
     """
     now = self._now()
     self._add('eval', now, step=0, summary=hparams.start(settings, now))
-    self._events['eval'].flush()
+    self._flush('eval')
 
   def write_success(self, step: int) -> None:
     """Writes for TensorBoard's HParams tab that all steps are done."""
@@ -126,14 +131,20 @@ class Summaries:
 
   def close(self) -> None:
     """Closes the files."""
-    if self._chief:
-      self._file.close()
-    for writer in self._events.values():
-      writer.close()
+    with errors.writing(self._workdir):
+      if self._chief:
+        self._file.close()
+      for writer in self._events.values():
+        writer.close()
 
   def _add(self, split, wall_time, **fields):
-    self._events[split].write(_Event(
-        wall_time=wall_time, **fields).SerializeToString())
+    with errors.writing(self._workdir / split):
+      self._events[split].write(_Event(
+          wall_time=wall_time, **fields).SerializeToString())
+
+  def _flush(self, split):
+    with errors.writing(self._workdir / split):
+      self._events[split].flush()
 
 
 class _Forward:

@@ -1,4 +1,5 @@
 """What is written can be read back, and each step is written once."""
+import errno
 import json
 import os
 import platform
@@ -7,6 +8,7 @@ import pytest
 from tensorboard.backend.event_processing import plugin_event_accumulator
 from tensorboard.util import tensor_util
 
+from configs.process.errors import TryAgain, UserError
 from resnet.run import summaries
 from tests.configs.json_file_test import DAMAGES, shown
 
@@ -284,3 +286,25 @@ def test_best_is_the_most_accurate_and_the_earliest_of_equals():
   assert steps == [20, 40, 10]
   assert summaries.best(records, 0) == []
   assert len(summaries.best(records, 9)) == 4
+
+
+@pytest.mark.parametrize('error, kind', [
+    (errno.ENOSPC, UserError), (errno.EIO, TryAgain)])
+@pytest.mark.parametrize('name', ['metrics.jsonl', 'train'])
+def test_what_cannot_be_written_is_named(tmp_path, error, kind, name):
+  written = summaries.Summaries(tmp_path, 0)
+
+  class Full:
+    """A file or writer of events that fails."""
+
+    def write(self, _):
+      raise OSError(error, os.strerror(error))
+
+  if name == 'train':
+    written._events['train'] = Full()
+  else:
+    written._file = Full()
+  with pytest.raises(kind) as raised:
+    written.write('train', 1, {'loss': 1.0})
+  assert f'{tmp_path}/{name} cannot be written ({os.strerror(error)})' in str(
+      raised.value)
