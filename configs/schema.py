@@ -158,12 +158,6 @@ def _check_length(config):
         f'config.train_epochs={config.train_epochs:g} and '
         f'config.train_steps={config.train_steps} do not define the length of '
         'the run: set one of them to a positive value and the other to 0.')
-  warmup_epochs = config.schedule.warmup_epochs
-  if 0 < config.train_epochs < warmup_epochs:
-    raise UserError(
-        f'config.schedule.warmup_epochs={warmup_epochs:g} is longer than the '
-        f'run, config.train_epochs={config.train_epochs:g}: give at most '
-        f'{config.train_epochs:g}.')
   if config.train_steps * config.global_batch > MOST_POSITIONS:
     raise UserError(
         f'config.train_steps={config.train_steps} with config.global_batch='

@@ -39,22 +39,28 @@ def check(config: schema.Config, train_size: int) -> None:
     train_size: examples of the training split.
 
   Raises:
-    UserError: the warm-up is longer than the run, or the run has more positions
-      than random numbers can be keyed by.
+    UserError: the run has more positions than random numbers can be keyed by.
   """
-  total, warmup = total_steps(config, train_size), warmup_steps(
-      config, train_size)
-  if warmup > total:
-    most = math.floor(10**6 * epoch(total, config, train_size)) / 10**6
-    raise UserError(
-        f'config.schedule.warmup_epochs={config.schedule.warmup_epochs:g} is '
-        f'{warmup} steps, longer than the run of {total}: give at most '
-        f'{most}, or 0.')
+  total = total_steps(config, train_size)
   if total * config.global_batch > schema.MOST_POSITIONS:
     raise UserError(
         f'config.train_epochs={config.train_epochs:g} takes more than '
         f'{schema.MOST_POSITIONS} images: give at most '
         f'{schema.MOST_POSITIONS // train_size - 1}.')
+
+
+def warning(config: schema.Config, train_size: int) -> str | None:
+  """Returns a sentence on what is allowed but hardly meant, or None.
+
+  A run may be shortened to try it: a warm-up longer than that is no error.
+  """
+  total, warmup = total_steps(config, train_size), warmup_steps(
+      config, train_size)
+  if warmup <= total:
+    return None
+  return (f'config.schedule.warmup_epochs={config.schedule.warmup_epochs:g} is '
+          f'{warmup} steps, longer than the run of {total}: the learning rate '
+          'will not reach its peak.')
 
 
 def total_steps(config: schema.Config, train_size: int) -> int:

@@ -104,6 +104,9 @@ def start(config: schema.Config, group: Group, folder: RunFolder,
     train_source, eval_source, data = _load_data(
         config, group, folder, options.reading)
     plan.check(config, train_source.size)
+    warning = plan.warning(config, train_source.size)
+    if warning and group.is_chief:
+      command_line.warn(warning)
     schema.check_images(config, *train_source.image_shape[:2])
     model, state = network.build(config, group.strategy, train_source)
     total_steps = plan.total_steps(config, train_source.size)

@@ -27,7 +27,7 @@ class Call(NamedTuple):
   loss: float  # Mean over these images, nats; 0 if there is none.
   accuracy: float
   seconds: float
-  input_secs: float  # The part of `seconds` spent waiting for the input.
+  input_secs: float  # Of `seconds`, waiting for the input; 0: or not measured.
 
 
 class Train:
@@ -175,22 +175,36 @@ class Train:
             total_steps=self._total_steps, warmup_steps=self._warmup_steps,
             precision=config.precision)))
 
+    now = _clock()
+
     @tf.function
     def run(iterator, step, last, host):
       totals, waited = tf.zeros([5]), tf.constant(0.0, tf.float64)
       while (step < last and totals[0] == 0.0
              and tf.math.is_finite(totals[2])):
-        asked = tf.timestamp()
+        asked = now()
         batch = next(iterator)
         with tf.control_dependencies(
             [strategy.experimental_local_results(batch)[0]['weight']]):
-          waited += tf.timestamp() - asked
+          waited += now() - asked
         per_replica = strategy.run(replica_step, args=(batch, host, step))
         totals += strategy.experimental_local_results(per_replica)[0]
         step += 1
       return step, totals, waited
 
     return run
+
+
+def _clock():
+  """Returns tf.timestamp; one that stands still if it may not be called.
+
+  Under --deterministic, TensorFlow refuses to read the clock in a step.
+  """
+  try:
+    tf.timestamp()
+    return tf.timestamp
+  except tf.errors.FailedPreconditionError:
+    return lambda: tf.constant(0.0, tf.float64)
 
 
 def _check_batch(config, replicas):

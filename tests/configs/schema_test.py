@@ -245,15 +245,6 @@ def test_a_run_uses_positions_of_48_bits():
       'more than 281474976710656 images: give at most 268435456 steps.')
 
 
-def test_a_warm_up_is_not_longer_than_the_run():
-  length = {'train_steps': 0, 'train_epochs': 2.5}
-  assert schema.check(_config(
-      **length, **{'schedule.warmup_epochs': 2.5})) is None
-  assert _refusal(**length, **{'schedule.warmup_epochs': 3}) == (
-      'config.schedule.warmup_epochs=3 is longer than the run, '
-      'config.train_epochs=2.5: give at most 2.5.')
-
-
 @pytest.mark.parametrize('changes, sides, words', [
     ({'cutout': 33}, (32, 40), 'config.augment.cutout=33 erases a square that '
      'is larger than images of 32 pixels a side: give at most 32.'),

@@ -120,3 +120,16 @@ def test_sizes_have_equal_shares_of_the_run(step, size, end):
 
 def test_the_last_sizes_are_left_out_if_there_are_more_than_steps():
   assert [plan.phase(step, (1, 2, 3), 2) for step in (0, 1)] == [(1, 1), (2, 2)]
+
+
+@pytest.mark.parametrize('steps, words', [
+    # 64 examples in batches of 32: the warm-up of 1.5 epochs is 3 steps.
+    (2, 'config.schedule.warmup_epochs=1.5 is 3 steps, longer than the run of '
+     '2: the learning rate will not reach its peak.'),
+    (3, None),
+])
+def test_a_warm_up_longer_than_the_run_is_warned_of(steps, words):
+  config = schema.Config(
+      train_steps=steps, global_batch=32,
+      schedule=schema.Schedule(warmup_epochs=1.5))
+  assert plan.warning(config, 64) == words

@@ -233,3 +233,8 @@ def test_max_mins_stops_and_saves(tmp_path):
   assert 'Stopped before the first step' in result.err
   result = _train(tmp_path / 'run', ('--max_mins=100',))
   assert result.code == 0, result.err
+
+
+def test_deterministic_operations_train(tmp_path):
+  result = _train(tmp_path / 'run', ('--deterministic',))
+  assert result.code == 0, result.err

@@ -132,8 +132,6 @@ def test_recipes_that_return_something_else(refused_recipe, returned, name):
     ('config.augment.mixup = 1e-300', 'give a value of 0, or from 0.001 to'),
     ('config.train_steps = 10**12; config.global_batch = 1000',
      'takes more than 281474976710656 images: give at most 281474976710 st'),
-    ('config.train_steps = 0; config.train_epochs = 1.0; '
-     'config.schedule.warmup_epochs = 1.5', 'is longer than the run'),
 ])
 def test_configs_that_hold_something_else(refused_recipe, line, words):
   assert words in refused_recipe(_CONFIG.format(line))
