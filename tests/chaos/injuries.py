@@ -207,11 +207,17 @@ def _stop_disk(run, rng):
 def _delete_index(run, _):
   """Deletes the newest checkpoint's index while the run trains.
 
-  A run whose save has just been undone says so and ends.
+  A run whose save has just been undone says so at the next one, and ends.
   """
-  if run.checkpoints() and not run.finished:
-    with contextlib.suppress(FileNotFoundError):
-      run.checkpoints()[-1].with_suffix('.index').unlink()
+  complete = run.checkpoints()
+  if not complete or run.finished:
+    return Effect(_HEALS)
+  with contextlib.suppress(FileNotFoundError):
+    complete[-1].with_suffix('.index').unlink()
+  end = time.monotonic() + 60
+  while (not run.ended and set(run.checkpoints()) <= set(complete)
+         and time.monotonic() < end):
+    time.sleep(0.05)
   return Effect(_HEALS, (2,))
 
 
