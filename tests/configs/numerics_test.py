@@ -82,6 +82,7 @@ print([config.backend(), config.image_data_format(), config.floatx(),
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize('content', [
     '{"image_data_format": "channels_first", "floatx": "float16", '
     '"epsilon": 0.5, "backend": "jax"}',

@@ -116,6 +116,7 @@ def test_startup_is_measured_with_and_without_xla():
   assert all(float(value) > 0 for value in secs)
 
 
+@pytest.mark.slow
 def test_each_augmentation_is_timed():
   header, columns, *rows = _run('resnet.tools.benchmark_augment')
   assert header == (

@@ -262,6 +262,7 @@ def test_a_run_that_fails_keeps_its_error_and_its_last_save(
   assert 'warning: The checkpoint of step 3' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_save_that_fails_at_exit_prints_no_stack(tmp_path):
   script = """if True:
       import pathlib
