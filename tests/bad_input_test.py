@@ -41,7 +41,8 @@ def run_folder(tmp_path_factory):
 
 @pytest.mark.parametrize('flag, words', [
     ('--config.optimizer.lerning_rate=1',
-     ['config.optimizer.lerning_rate does not exist', 'momentum']),
+     ['config.optimizer.lerning_rate does not exist: the fields are',
+      'momentum']),
     ('--config.schedule.peek=1', ['did you mean config.schedule.peak?']),
     ('--config.global_batch=many',
      ['config.global_batch=many', 'a whole number']),

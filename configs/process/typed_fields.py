@@ -121,7 +121,8 @@ def unknown(path: str, config: Any) -> str:
   names = [field.path for field in plain(config)]
   last = path.rpartition('.')[-1]
   near = [name for name in names if name.rpartition('.')[-1] == last]
-  near += difflib.get_close_matches(path, names, n=1)
+  # Not whatever else begins with the same group.
+  near += difflib.get_close_matches(path, names, n=1, cutoff=0.75)
   hint = f' (did you mean config.{near[0]}?)' if near else ''
   group = path.rpartition('.')[0]
   siblings = [name for name in names if name.rpartition('.')[0] == group]
