@@ -10,6 +10,7 @@ ends: no processes, networks or mounts are left behind.
 import contextlib
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import time
@@ -26,9 +27,11 @@ _PROGRAMS = ('slurmctld', 'slurmd', 'sbatch', 'munged', 'ip', 'nsenter',
 _NAMESPACES = ('--mount', '--uts', '--net', '--pid')
 _START_SECS = 60
 _COMMAND_SECS = 180
+_NODE_TIMEOUT_SECS, _SHORT_NODE_TIMEOUT_SECS = 300, 10
 
 # No cgroups and no accounting: neither works in a container. A requeued job
-# waits for cred_expire until it starts again; 5 s is the minimum.
+# waits for cred_expire until it starts again; 5 s is the minimum. The timeouts
+# are long because Slurm drains nodes of a machine that pauses for longer.
 _CONF = """\
 ClusterName=test
 SlurmctldHost=controller(10.213.7.1)
@@ -61,7 +64,9 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 KillWait=5
 MinJobAge=600
-SlurmdTimeout=10
+SlurmdTimeout={node_timeout}
+MessageTimeout=60
+UnkillableStepTimeout=600
 GresTypes=gpu
 {nodes}
 PartitionName=main Nodes={main} Default=YES PreemptMode=OFF PriorityTier=10
@@ -156,7 +161,7 @@ def _write_settings(folder):
   (folder / 'gres.conf').write_text(
       f'Name=gpu File={folder}/gpu[0-{GPUS - 1}]\n')
   (folder / 'slurm.conf').write_text(_CONF.format(
-      folder=folder, nodes='\n'.join(
+      folder=folder, node_timeout=_NODE_TIMEOUT_SECS, nodes='\n'.join(
           _NODE.format(node=node, address=address, gpus=GPUS)
           for node, address in addresses.items()),
       **{name: ','.join(nodes) for name, nodes in PARTITIONS.items()}))
@@ -220,8 +225,9 @@ class Cluster:
     deadline = time.monotonic() + secs
     while (state := self.state(job)) not in states:
       if time.monotonic() > deadline:
+        reasons = self.run('sinfo', '--list-reasons').stdout
         raise TimeoutError(f'job {job} is {state}, not {states}: '
-                           f'{self.details(job)}')
+                           f'{self.details(job)} {reasons}')
       time.sleep(0.2)
     return state
 
@@ -230,6 +236,16 @@ class Cluster:
     # In the second in which a job was killed, its nodes refuse to start it.
     self.run('scontrol', 'update', f'job={job}', 'StartTime=now+2')
 
+  @contextlib.contextmanager
   def cut_off(self, node):
-    """Pulls a node's network cable."""
+    """Pulls a node's network cable; lets Slurm notice it within the block."""
     self.run('ip', 'link', 'set', f'to-{node}', 'down')
+    self._set_node_timeout(_SHORT_NODE_TIMEOUT_SECS)
+    yield
+    self._set_node_timeout(_NODE_TIMEOUT_SECS)
+
+  def _set_node_timeout(self, secs):
+    conf = self._folder / 'slurm.conf'
+    conf.write_text(re.sub(
+        r'(?<=SlurmdTimeout=)\d+', str(secs), conf.read_text()))
+    self.run('scontrol', 'reconfigure')

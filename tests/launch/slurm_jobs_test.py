@@ -267,9 +267,9 @@ def test_a_lost_node_is_survived(slurm, jobs):
   job = jobs['lost node']
   slurm.wait_until(lambda: job.count() == 2)
   lost = job.notes()[1]['host']
-  slurm.cluster.cut_off(lost)
-  (job.workdir / 'go').touch()
-  slurm.end(job, starts=2)
+  with slurm.cluster.cut_off(lost):
+    (job.workdir / 'go').touch()
+    slurm.end(job, starts=2)
   hosts = [note['host'] for note in job.notes(start=1)]
   assert len(hosts) == 2 and lost not in hosts
   assert 'restarting (not counted: a node is not responding)' in job.log

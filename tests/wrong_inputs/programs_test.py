@@ -134,7 +134,6 @@ _SWEEP = [
     ('--sweep=schedule.peak=nan', 'config.schedule.peak=nan has the wrong'),
     ('--sweep=seed=4294967296', 'config.seed=4294967296 is out of range'),
     ('--sweep=seed=²', 'config.seed=² has the wrong type'),
-    ('--sweep=train_epochs=1', 'config.schedule.warmup_epochs=2 is longer'),
     ('--sweep=model.name=caf\udce9', 'config.model.name='),
     ('--seeds=2 --launcher=ssh', 'give one of train, local, slurm'),
     ('--seeds=2 --launcher=local --launcher_flags="', 'cannot be split into'),
