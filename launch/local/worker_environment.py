@@ -34,10 +34,10 @@ def free_ports(count: int) -> list[int]:
   They lie below those that Linux uses for outgoing connections, if possible.
   """
   with contextlib.ExitStack() as held:  # Until all are found.
-    # In random order: others look for free ports too, and workers open theirs
-    # only seconds later.
+    # In random order, whatever seed the process has set: others look for free
+    # ports too, and workers open theirs only seconds later.
     tries = list(range(contract.FIRST_FREE_PORT, contract.END_FREE_PORT))
-    random.shuffle(tries)
+    random.SystemRandom().shuffle(tries)
     ports = []
     while len(ports) < count:
       listener = held.enter_context(socket.socket())

@@ -15,6 +15,7 @@ from launch.local import worker_environment
 from tests.launch import doctor_ranks as ranks
 from tests.launch import doctor_samples, stub_workers
 
+pytestmark = pytest.mark.slow  # Each starts several processes.
 _ROOT = pathlib.Path(__file__).parents[2]
 
 
@@ -233,7 +234,6 @@ def test_flags_of_the_trainer_may_stand_anywhere(tmp_path, given):
   assert not (tmp_path / 'run').exists()
 
 
-@pytest.mark.slow
 def test_two_workers_of_the_default_recipe(tmp_path):
   """With TensorFlow, as a user starts it."""
   done = subprocess.run(

@@ -94,6 +94,31 @@ def test_emulated_as_documented_failures_are_counted(tmp_path):
       *[[1, 1, 'Count']] * 3, [0, 137, 'Delete']])
 
 
+_SAVES_TWICE = f"""
+sys.path.insert(0, {os.fspath(command.ROOT)!r})
+from configs.process import command_line, progress
+from configs.process.errors import TryAgain
+def main(_):
+  progress.watch('/mnt/r8')
+  if attempt < 2:
+    os.makedirs('/mnt/r8/checkpoints', exist_ok=True)
+    pathlib.Path('/mnt/r8/checkpoints', f'ckpt-{{attempt}}.index').touch()
+  raise TryAgain('The file server is away.')
+sys.argv[1:] = []
+end(0) if index else command_line.run(main, command_line.parse_flags)
+"""
+
+
+def test_emulated_as_documented_143_without_progress_comes_to_an_end(tmp_path):
+  """Only exit codes count here, so the trainer's own says it."""
+  ended, (out, _) = _run(tmp_path, _SAVES_TWICE, '--max_restarts=1')
+  assert ended[:3] == ('Failed', 'BackoffLimitExceeded', 3)
+  assert [pod for pod in ended.pods if pod[0] == 0] == [
+      *[[0, 143, 'Ignore']] * 2, *[[0, 1, 'Count']] * 3]
+  assert out.count('The file server is away.') == 5
+  assert out.count('the exit code is 1 instead of 143') == 3
+
+
 _ONE_WAITS = """
 if index and not attempt:
   pathlib.Path('/mnt/waits').touch()

@@ -7,6 +7,7 @@ import pytest
 from launch.local import attempt
 from tests.launch import stub_workers
 
+pytestmark = pytest.mark.slow  # Each starts several processes.
 _ONCE = stub_workers.LIMITS._replace(failures=0)
 
 

@@ -16,6 +16,7 @@ from launch.cluster import contract
 from launch.local import worker_environment
 from tests.launch import stub_workers
 
+pytestmark = pytest.mark.slow  # Each starts several processes.
 _ROOT = pathlib.Path(__file__).parents[2]
 
 

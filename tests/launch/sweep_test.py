@@ -14,6 +14,7 @@ from tests.launch import stub_trainers, stub_workers
 from tests.launch.stub_trainers import rows, started
 from tests.resnet import hparams_tab
 
+pytestmark = pytest.mark.slow  # Each starts several processes.
 _ROOT = pathlib.Path(__file__).parents[2]
 _PEAKS = '--sweep=schedule.peak=0.1,0.2'
 _RUNS = ['peak=0.1', 'peak=0.2']
@@ -238,7 +239,6 @@ def test_a_damaged_run_folder_is_left_to_the_trainer(tmp_path, damaged):
   assert code == 2 and rows(out) == {'seed=0': 'failed with exit code 2'}
 
 
-@pytest.mark.slow
 def test_two_real_runs(tmp_path):
   """Imports TensorFlow twice: the slowest of these tests."""
   argv = ('--sweep=schedule.peak=0.01,0.3', '--launcher=local',

@@ -36,6 +36,7 @@ def test_one_and_two_devices_agree(model):
   np.testing.assert_allclose(one[2]['loss'], two[2]['loss'], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_xla_trains_the_same_network():
   config = small_runs.config(model=_BASELINE)
   plain, compiled = (small_runs.train(config, 2, jit=jit, updates=1)
@@ -105,6 +106,7 @@ def _weights_in_float32():
   return [v.numpy() for v in model.trainable_variables]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('precision', ['bfloat16', 'float16'])
 def test_low_precision_trains_close_to_float32(precision):
   small_runs.skip_unless_cpu_convolves(precision)
