@@ -60,3 +60,24 @@ def skip_unless_cpu_convolves(dtype):
   except tf.errors.AbortedError:
     pytest.skip(f'oneDNN refuses {dtype} here (ONEDNN_MAX_CPU_ISA='
                 f'{os.environ.get("ONEDNN_MAX_CPU_ISA", "not set")})')
+
+
+def skip_if_onednn_is_wrong():
+  """Skips the test where oneDNN was told to use kernels that are wrong.
+
+  Under ONEDNN_MAX_CPU_ISA=AVX2 on a CPU with AVX-512 its filter gradients of
+  1x1 convolutions with stride 2 over 4 channels are wrong by the size of their
+  values (TF 2.21), for batches of 4 and 8.
+  """
+  rng = np.random.default_rng(0)
+  for batch in (4, 8):
+    x = rng.normal(size=(batch, 8, 8, 4)).astype(np.float32)
+    dy = rng.normal(size=(batch, 4, 4, 8)).astype(np.float32)
+    found = tf.raw_ops.Conv2DBackpropFilter(
+        input=x, filter_sizes=[1, 1, 4, 8], out_backprop=dy,
+        strides=[1, 2, 2, 1], padding='VALID').numpy()[0, 0]
+    expected = np.einsum('bhwi,bhwo->io', x[:, ::2, ::2], dy)
+    wrong = np.abs(found - expected).max()
+    if wrong > 1e-2 and 'ONEDNN_MAX_CPU_ISA' in os.environ:
+      pytest.skip(f'oneDNN computes filter gradients wrong by {wrong:.1f} here '
+                  f'({os.environ["ONEDNN_MAX_CPU_ISA"]=})')
