@@ -5,10 +5,14 @@ not running. Programs then work without, and say what is not guaranteed.
 """
 import errno
 import fcntl
+import pathlib
+import re
+import signal
 from typing import IO
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP,
              errno.EINVAL)
+_PROCESSES = pathlib.Path('/proc')
 
 
 def take(file: IO) -> str | None:
@@ -30,6 +34,26 @@ def take(file: IO) -> str | None:
       raise
     return error.strerror
   return None
+
+
+def is_leaving(pid: str) -> bool:
+  """Returns whether a process is gone, or was killed and is on its way out.
+
+  A killed process keeps its locks until it returns from the kernel: from an
+  fsync, say, which may take seconds.
+
+  Args:
+    pid: its number, in decimal digits.
+  """
+  process = _PROCESSES / pid
+  try:
+    status = (process / 'status').read_text(encoding='utf-8')
+    alive = (process / 'cmdline').read_bytes()  # Its memory goes first.
+  except OSError:
+    return True
+  pending = re.findall(r'^S(?:ig|hd)Pnd:\s*([0-9a-f]+)$', status, re.MULTILINE)
+  killed = 1 << (signal.SIGKILL - 1)
+  return not alive or any(int(mask, 16) & killed for mask in pending)
 
 
 def warning(folder: object, reason: str) -> str:

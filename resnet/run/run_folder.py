@@ -16,6 +16,7 @@ import os
 import pathlib
 import platform
 import sys
+import time
 from typing import Any, IO
 
 from configs import schema
@@ -39,7 +40,7 @@ from resnet.run import (
 
 CHECKPOINTS = 'checkpoints'
 _CONFIG = 'config.json'
-# What another folder would cure.
+_LEAVE_SECS = 60  # For a process that was killed and is still in the kernel.
 
 
 @dataclasses.dataclass
@@ -247,10 +248,9 @@ def _lock(path, workdir):
   """Locks a run folder for this process; returns the open lock file."""
   lock = (path / '.lock').open('a+', encoding='utf-8', errors='replace')
   try:
-    lacking = file_lock.take(lock)
+    lacking = _take_once_left(lock)
   except BlockingIOError as error:
-    lock.seek(0)
-    holder = lock.read().strip()
+    holder = _holder(lock)
     name = f'process {holder}' if holder.isdecimal() else 'another process'
     raise UserError(
         f'--workdir={workdir} is in use by {name}: wait for it, stop it, or '
@@ -263,6 +263,26 @@ def _lock(path, workdir):
   lock.write(str(os.getpid()))
   lock.flush()
   return lock
+
+
+def _take_once_left(lock):
+  """As file_lock.take, but gives a process that was killed time to leave."""
+  end = time.monotonic() + _LEAVE_SECS
+  while True:
+    try:
+      return file_lock.take(lock)
+    except BlockingIOError:
+      holder = _holder(lock)
+      leaving = holder.isdecimal() and file_lock.is_leaving(holder)
+      if not leaving or time.monotonic() > end:
+        raise
+      time.sleep(0.1)
+
+
+def _holder(lock):
+  """Returns what the process that holds the lock has written into it."""
+  lock.seek(0)
+  return lock.read().strip()
 
 
 def _check_same(path, workdir, config) -> json_file.Damaged | None:

@@ -2,6 +2,9 @@
 import errno
 import fcntl
 import os
+import signal
+import subprocess
+import time
 
 import pytest
 
@@ -34,3 +37,31 @@ def test_a_file_system_without_locks_is_told_from_a_failure(
       with pytest.raises(OSError) as raised:
         file_lock.take(file)
       assert raised.value.errno == code
+
+
+def test_who_is_leaving():
+  """Nobody that runs or is stopped; all that are gone or killed."""
+  assert not file_lock.is_leaving(str(os.getpid()))
+  with subprocess.Popen(['sleep', '60']) as process:
+    pid = str(process.pid)
+    process.send_signal(signal.SIGSTOP)
+    assert not file_lock.is_leaving(pid)
+    process.kill()
+    end = time.monotonic() + 10
+    while not file_lock.is_leaving(pid):  # A zombie until it is waited for.
+      assert time.monotonic() < end
+  assert file_lock.is_leaving(pid)
+
+
+@pytest.mark.parametrize('name, leaving', [
+    ('SigPnd', True), ('ShdPnd', True), ('SigBlk', False), ('SigCgt', False)])
+def test_who_was_killed_and_is_still_in_the_kernel(
+    monkeypatch, tmp_path, name, leaving):
+  """SIGKILL, number 9, is bit 8 of the signals that a thread has yet to take.
+  """
+  (tmp_path / '7').mkdir()
+  (tmp_path / '7/cmdline').write_text('python')
+  (tmp_path / '7/status').write_text(
+      f'Name:\tpython\nSigPnd:\t0000000000004200\n{name}:\t0000000000000100\n')
+  monkeypatch.setattr(file_lock, '_PROCESSES', tmp_path)
+  assert file_lock.is_leaving('7') == leaving

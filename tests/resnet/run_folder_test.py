@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from configs import schema
-from configs.process import json_file
+from configs.process import file_lock, json_file
 from configs.process.errors import TryAgain, UserError
 from resnet.run import run_folder
 
@@ -195,6 +195,25 @@ def test_folder_in_use_by_another_process(tmp_path, open_folder):
   # A killed process leaves the file, but not the lock.
   open_folder(tmp_path)
   assert (tmp_path / '.lock').read_text() == str(os.getpid())
+
+
+def test_a_killed_process_has_time_to_leave(tmp_path, open_folder, monkeypatch):
+  """It keeps the lock until it returns from the kernel."""
+  (tmp_path / 'checkpoints').mkdir()
+  asked = []
+  with subprocess.Popen(
+      [sys.executable, '-c', _HOLD, tmp_path / '.lock'], text=True,
+      stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+    assert other.stdout.readline() == 'locked\n'
+
+    def leave(pid):
+      asked.append(pid)
+      other.kill()
+      return True
+
+    monkeypatch.setattr(file_lock, 'is_leaving', leave)
+    open_folder(tmp_path)
+  assert set(asked) == {str(other.pid)}
 
 
 @pytest.mark.parametrize('code', [
