@@ -146,5 +146,6 @@ def _crop_and_resize(encoded, box, shape):
     return tf.slice(image, [top, left, 0], [height, width, -1])
 
   image = tf.cond(tf.io.is_jpeg(encoded), jpeg, other)
-  image = tf.image.resize(image, shape[:2])
+  # The kernel takes half the time if its input is float32 already.
+  image = tf.image.resize(tf.cast(image, tf.float32), shape[:2])
   return tf.ensure_shape(tf.cast(tf.round(image), tf.uint8), shape)

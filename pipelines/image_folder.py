@@ -29,21 +29,22 @@ from configs.process import command_line
 from configs.process.errors import first_line, UserError
 from pipelines import image_tree, picture_file, tfds_directory, tfds_writing
 from pipelines.image_tree import Tree
-from pipelines.picture_file import Picture, Unusable
+from pipelines.picture_file import Picture, Reduction, Unusable
 
 _VERSION = '1.0.0'
 _AHEAD = 64  # Pictures read ahead of the one being written: bounds the memory.
 
 
 def find(tree: Tree, name: str, data_dir: str | os.PathLike, *,
-         keep_orientation: bool = False) -> tfds.core.DatasetBuilder | None:
+         keep_orientation: bool = False, reduction: Reduction | None = None
+         ) -> tfds.core.DatasetBuilder | None:
   """Looks for a data set that was prepared from these files before.
 
   Args:
     tree: the pictures.
     name: of the data set.
     data_dir: the folder that holds data sets.
-    keep_orientation: see `prepare`.
+    keep_orientation, reduction: see `prepare`.
 
   Returns:
     Its builder; None if there is nothing under this name yet.
@@ -66,7 +67,8 @@ def find(tree: Tree, name: str, data_dir: str | os.PathLike, *,
           f'--image_folder={tree.folder} now, in the same way')
   try:
     builder = tfds.builder(name, data_dir=data_dir)
-    if builder.info.description == _description(tree, keep_orientation):
+    if builder.info.description == _description(
+        tree, keep_orientation, reduction):
       return builder
     there = builder.data_dir
   except registered.DatasetNotFoundError:
@@ -80,8 +82,8 @@ def find(tree: Tree, name: str, data_dir: str | os.PathLike, *,
 
 
 def prepare(tree: Tree, name: str, data_dir: str | os.PathLike, *,
-            skip_bad_images: bool,
-            keep_orientation: bool = False) -> tfds.core.DatasetBuilder:
+            skip_bad_images: bool, keep_orientation: bool = False,
+            reduction: Reduction | None = None) -> tfds.core.DatasetBuilder:
   """Writes data_dir/name/1.0.0, completely or not at all; call `find` before.
 
   The features are image, uint8 [h, w, 3] once decoded; label; and file_name,
@@ -98,6 +100,7 @@ def prepare(tree: Tree, name: str, data_dir: str | os.PathLike, *,
       warning, instead of raising an error.
     keep_orientation: whether pictures that are not upright according to their
       EXIF are left as they are, instead of being turned.
+    reduction: of large pictures; None: they keep their size.
 
   Returns:
     A builder. Reading the data set needs none of this code.
@@ -110,25 +113,32 @@ def prepare(tree: Tree, name: str, data_dir: str | os.PathLike, *,
       'image': tfds.features.Image(shape=(None, None, 3)),
       'label': tfds.features.ClassLabel(names=list(tree.classes)),
       'file_name': tfds.features.Text()})
-  seen = _Seen()
-  streams = {split: _read_all(tree.folder, pairs, keep_orientation)
+  seen, changes = _Seen(), (keep_orientation, reduction)
+  streams = {split: _read_all(tree.folder, pairs, *changes)
              for split, pairs in tree.splits.items()}
   builder = tfds.dataset_builders.AdhocBuilder(
       name=name, version=_VERSION, data_dir=data_dir, features=features,
-      description=_description(tree, keep_orientation), split_datasets={
+      description=_description(tree, *changes), split_datasets={
           split: _examples(tree, split, streams, seen, skip_bad_images)
           for split in streams})
   _write(builder, name, data_dir)
-  seen.tell(tree, keep_orientation)
-  found = find(tree, name, data_dir, keep_orientation=keep_orientation)
+  seen.tell(tree, *changes)
+  found = find(tree, name, data_dir, keep_orientation=keep_orientation,
+               reduction=reduction)
   assert found is not None
   return found
 
 
-def _description(tree, keep_orientation):
+def _description(tree, keep_orientation, reduction):
   """Tells from the description of a data set what it was prepared from."""
-  return (f'{tree.description}; orientation: '
+  text = (f'{tree.description}; orientation: '
           f'{"as stored" if keep_orientation else "upright"}')
+  return f'{text}; {_reduction_text(reduction)}' if reduction else text
+
+
+def _reduction_text(reduction):
+  return (f'longer side at most {reduction.max_side} pixels, as JPEGs of '
+          f'quality {reduction.jpeg_quality}')
 
 
 def _write(builder, name, data_dir):
@@ -149,7 +159,7 @@ def _write(builder, name, data_dir):
 
 
 def _read_all(folder: str, pairs: Iterable[tuple[str, int]],
-              keep_orientation: bool
+              keep_orientation: bool, reduction: Reduction | None
               ) -> Iterator[tuple[tuple[str, int], Picture | Unusable]]:
   """Yields ((file, label), what was read) in the order of pairs."""
   with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -157,7 +167,8 @@ def _read_all(folder: str, pairs: Iterable[tuple[str, int]],
     for pair in pairs:
       path = os.path.join(folder, pair[0])
       ahead.append((pair, pool.submit(
-          picture_file.read, path, keep_orientation=keep_orientation)))
+          picture_file.read, path, keep_orientation=keep_orientation,
+          reduction=reduction)))
       if len(ahead) > _AHEAD:
         first, future = ahead.popleft()
         yield first, future.result()
@@ -195,6 +206,7 @@ class _Seen:
   tilted: int = 0
   converted: int = 0
   deep: int = 0
+  reduced: int = 0
 
   def add(self, file: str, picture: Picture | Unusable) -> bool:
     """Counts a picture; returns whether it can be used."""
@@ -204,6 +216,7 @@ class _Seen:
     self.tilted += picture.is_tilted
     self.converted += picture.is_converted
     self.deep += picture.is_deep
+    self.reduced += picture.is_reduced
     return True
 
   def bad_text(self, tree: Tree) -> str:
@@ -211,8 +224,13 @@ class _Seen:
     return (f'{len(self.bad)} of {tree.size} pictures in {tree.folder} cannot '
             f'be used ({image_tree.some(self.bad, "; ")})')
 
-  def tell(self, tree: Tree, keep_orientation: bool) -> None:
+  def tell(self, tree: Tree, keep_orientation: bool,
+           reduction: Reduction | None) -> None:
     """Prints what was changed or left out."""
+    if reduction:
+      print(f'Reduced {self.reduced} of {tree.size} pictures '
+            f'({_reduction_text(reduction)}); the others are stored as they '
+            'are.')
     if self.tilted and keep_orientation:
       print(f'Left {self.tilted} of {tree.size} pictures as they are, although '
             'their EXIF orientation says that they are not upright.')

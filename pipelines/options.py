@@ -5,6 +5,6 @@ from typing import NamedTuple
 class Reading(NamedTuple):
   """How data sets are read. None of it changes what is read."""
   data_dir: str | None = None  # None: TFDS's default folder.
-  memory_gib: float = 4.0  # Splits larger than this, decoded, stay on disk.
+  memory_gib: float = 4.0  # Splits larger than this stay on disk.
   check_crc: bool = True  # Whether records are compared with their checksums.
   skip_bad_images: bool = False  # Whether to leave out what cannot be read.

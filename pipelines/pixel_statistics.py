@@ -1,18 +1,22 @@
 """Measures the mean and standard deviation of pixels, to standardize the input.
 """
 from collections.abc import Iterable
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from configs import schema
 from configs.process.errors import UserError
-from pipelines import sources
+from pipelines import array_cache, sources
 
 # Of pictures on disk, which have to be cropped and resized, a sample of this
 # size is measured: its mean is within 1 of 255 of that of all pictures, and
 # measuring it takes seconds.
 _MOST_PICTURES = 2000
+_EXACT_IN_FLOAT32 = 256  # Images: 256 * 255**2 < 2**24.
+_FLOATS_AT_ONCE = 2**20
+_VERSION = 1  # Of what is cached.
 
 
 class PixelStatistics(NamedTuple):
@@ -31,20 +35,29 @@ def measure(pictures: Iterable[np.ndarray]) -> PixelStatistics:
   Returns:
     The statistics, the same however the images are divided into parts.
   """
-  size, sums, counts = 0, np.zeros((), np.int64), np.zeros((), np.int64)
+  size = 0
+  sums = squares = np.zeros([1, 1, 1], np.int64)
   for images in pictures:
-    size += len(images)
-    sums = sums + images.sum(0, dtype=np.int64)
-    counts = counts + np.stack([
-        np.bincount(images[..., channel].ravel(), minlength=256)
-        for channel in range(images.shape[-1])])
-  values, total = np.arange(256), counts.sum(1)
-  mean = counts @ values / total
-  variance = counts @ values**2 / total - mean**2
+    step = _images_at_once(images)
+    for first in range(0, len(images), step):
+      # Whole numbers below 2**24, which float32 adds up exactly.
+      x = images[first:first + step].astype(np.float32)
+      sums = sums + x.sum(0).astype(np.int64)
+      squares = squares + np.einsum('i...,i...->...', x, x).astype(np.int64)
+      size += len(x)
+  total = size * sums.size // sums.shape[-1]  # Of each channel.
+  mean = sums.sum((0, 1)) / total
+  variance = squares.sum((0, 1)) / total - mean**2
   # A channel without variance (all black, say) must not divide by zero.
   stddev = np.sqrt(np.maximum(variance, 1.0))
   return PixelStatistics(*(value.astype(np.float32)
                            for value in (sums / size, mean, stddev)))
+
+
+def _images_at_once(images):
+  """Returns how many to convert to float32 at once: few, for the cache."""
+  pixels = math.prod(images.shape[1:])
+  return max(1, min(_EXACT_IN_FLOAT32, _FLOATS_AT_ONCE // pixels))
 
 
 def mean_and_stddev(data: schema.Data, source: sources.Source
@@ -66,13 +79,31 @@ def mean_and_stddev(data: schema.Data, source: sources.Source
   mean, stddev = (np.asarray(given, np.float32)
                   for given in (data.mean, data.stddev))
   if not (data.mean and data.stddev):
-    most = _MOST_PICTURES if data.image_size else None
-    measured = measure(sources.pictures(source, most))
+    measured = _measured(source, _MOST_PICTURES if data.image_size else None)
     if not data.mean:
       mean = measured.pixel_mean if data.center == 'pixel' else measured.mean
     if not data.stddev:
       stddev = measured.stddev
   return mean, stddev
+
+
+def _measured(source, most):
+  """Returns the statistics of a source, or of a sample; from the cache, if any.
+  """
+  shape = source.image_shape
+  ends = np.cumsum([math.prod(shape), shape[-1]])
+  key = sources.cache_key(source)
+  if not key:
+    return measure(sources.pictures(source, most))
+  key = array_cache.key('statistics', _VERSION, key, most)
+  kept = array_cache.read(key, 4 * int(ends[1] + shape[-1]))
+  if kept is not None:
+    pixel_mean, mean, stddev = np.split(kept.view('<f4'), ends)
+    return PixelStatistics(pixel_mean.reshape(shape), mean, stddev)
+  measured = measure(sources.pictures(source, most))
+  content = np.concatenate([value.ravel() for value in measured])
+  array_cache.write(key, content.astype('<f4').view(np.uint8))
+  return measured
 
 
 def _check_channels(data, channels):

@@ -18,6 +18,10 @@ from configs.process import command_line, paths, streams, tensorflow_process
 from configs.process.errors import UserError
 from pipelines import image_tree, tfds_name
 
+_JPEG_QUALITY = 90
+_ONLY_FOR_PICTURES = ('skip_bad_images', 'keep_orientation', 'max_side',
+                      'jpeg_quality')
+
 
 def parse(argv: list[str]) -> list[str]:
   """Defines and reads the flags; returns the other arguments."""
@@ -36,6 +40,14 @@ def parse(argv: list[str]) -> list[str]:
   flags.DEFINE_bool(
       'keep_orientation', False, 'Leaves pictures of --image_folder as they '
       'are stored, instead of turning those upright whose EXIF says how.')
+  flags.DEFINE_integer(
+      'max_side', None, 'Reduces pictures of --image_folder whose longer side '
+      'has more pixels than this, and stores them as JPEGs: training reads and '
+      'decodes them faster. Default: pictures keep their size.',
+      lower_bound=32, upper_bound=65500)  # The most that JPEG can hold.
+  flags.DEFINE_integer(
+      'jpeg_quality', None, 'The quality of the pictures that --max_side '
+      f'reduces. Default: {_JPEG_QUALITY}.', lower_bound=1, upper_bound=100)
   return command_line.parse_flags(argv)
 
 
@@ -46,14 +58,18 @@ def main(others: list[str]) -> int:
   values = flags.FLAGS
   if values.data_dir is not None:
     paths.local(values.data_dir, '--data_dir')
+  if values.jpeg_quality and not values.max_side:
+    raise UserError('--jpeg_quality only applies to pictures that --max_side '
+                    'reduces: add --max_side=512, say, or leave it out.')
   if values.image_folder is not None:
     prepare_pictures(
         os.fspath(paths.local(values.image_folder, '--image_folder')),
         values.dataset, values.data_dir,
         skip_bad_images=values.skip_bad_images,
-        keep_orientation=values.keep_orientation)
+        keep_orientation=values.keep_orientation, max_side=values.max_side,
+        jpeg_quality=values.jpeg_quality or _JPEG_QUALITY)
     return command_line.DONE
-  for name in 'skip_bad_images', 'keep_orientation':
+  for name in _ONLY_FOR_PICTURES:
     if values[name].value:
       raise UserError(f'--{name} only applies to your own pictures: add '
                       '--image_folder, or leave it out.')
@@ -87,7 +103,9 @@ def prepare_public(name: str, data_dir: str | None) -> None:
 
 
 def prepare_pictures(folder: str, name: str | None, data_dir: str | None, *,
-                     skip_bad_images: bool, keep_orientation: bool) -> None:
+                     skip_bad_images: bool, keep_orientation: bool,
+                     max_side: int | None = None,
+                     jpeg_quality: int = _JPEG_QUALITY) -> None:
   """Prepares a user's own pictures and prints the command that comes next.
 
   Args:
@@ -96,6 +114,8 @@ def prepare_pictures(folder: str, name: str | None, data_dir: str | None, *,
     data_dir: as the flag.
     skip_bad_images: as the flag.
     keep_orientation: as the flag.
+    max_side: as the flag.
+    jpeg_quality: as the flag.
 
   Raises:
     UserError, TryAgain: see pipelines/image_tree.py and
@@ -105,7 +125,7 @@ def prepare_pictures(folder: str, name: str | None, data_dir: str | None, *,
   with tensorflow_process.starting():
     import tensorflow as tf
 
-    from pipelines import image_folder, tfds_directory
+    from pipelines import image_folder, picture_file, tfds_directory
 
   # Pillow warns, without a name, of damaged EXIF.
   warnings.filterwarnings('ignore', module='PIL')
@@ -113,16 +133,17 @@ def prepare_pictures(folder: str, name: str | None, data_dir: str | None, *,
   tf.config.set_visible_devices([], 'GPU')
   data_dir = tfds_directory.default_folder(data_dir)
   name = name or image_tree.default_name(folder)
-  builder = image_folder.find(tree, name, data_dir,
-                              keep_orientation=keep_orientation)
+  reduction = max_side and picture_file.Reduction(max_side, jpeg_quality)
+  changes = {'keep_orientation': keep_orientation,
+             'reduction': reduction or None}
+  builder = image_folder.find(tree, name, data_dir, **changes)
   if builder:
     print('Nothing to do: files with these names were prepared before. If '
           f'their contents have changed, delete {builder.data_dir} and rerun '
           'the same command.')
   else:
     builder = image_folder.prepare(
-        tree, name, data_dir, skip_bad_images=skip_bad_images,
-        keep_orientation=keep_orientation)
+        tree, name, data_dir, skip_bad_images=skip_bad_images, **changes)
   print(f'{_sentence(builder)}. To train on it, run')
   print(' ', next_command(
       name, {split: info.num_examples

@@ -15,9 +15,10 @@ def define() -> None:
       'data_dir', _DEFAULTS.data_dir, 'The folder that holds prepared TFDS '
       "data sets. Default: TFDS's own, ~/tensorflow_datasets.")
   flags.DEFINE_float(
-      'memory_gib', _DEFAULTS.memory_gib, 'Keeps a split in memory if its '
-      'images all have one size and take at most this many GiB once decoded; '
-      'other splits are read from disk. 0: always read from disk.',
+      'memory_gib', _DEFAULTS.memory_gib, 'Keeps a split in memory if it takes '
+      'at most this many GiB: decoded, if its images all have one size; else '
+      'encoded, once they have been read. Other splits are read from disk '
+      'every time. 0: always read from disk.',
       lower_bound=0)
   flags.DEFINE_bool(
       'check_crc', _DEFAULTS.check_crc, 'Whether to compare records that are '

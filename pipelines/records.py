@@ -5,8 +5,9 @@ CRC-32C of these 8 bytes, the data, uint32 masked CRC-32C of the data. The
 position of each record is found once, from what stands between the data (16
 bytes a record), together with the checksums of the data, which tell whether two
 data sets are the same. All of it is kept in a small file of the user's cache,
-and used for as long as the sizes and times of the files are the same. Nothing
-here knows TensorFlow or what the records hold.
+and used for as long as the sizes and times of the files are the same. Records
+that all fit in memory are read from the files only once. Nothing here knows
+TensorFlow or what the records hold.
 
   records = Records([Span('train-00000-of-00002', 0, 100, 100)], remedy='...')
   first, last = records.read(np.array([0, 99]))
@@ -34,6 +35,7 @@ _HEADER = struct.Struct('<QI')
 _CRC = struct.Struct('<I')
 _BETWEEN = _CRC.size + _HEADER.size  # Bytes from one record's data to the next.
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+_OBJECT = 64  # Bytes that Python adds to the data of a record in memory.
 _THREADS = 32  # On a cold disk, reading headers is waiting, not work.
 
 
@@ -67,7 +69,7 @@ class Records:
       UserError: a file is missing, unreadable or truncated, or the number of
         its records is not the one expected.
     """
-    self.spans, self._remedy, self._check_crc = spans, remedy, check_crc
+    self.spans, self._remedy, self.checks_crc = spans, remedy, check_crc
     self._stamps = [Stamp.of(self._stat(span.path)) for span in spans]
     frames = self._frames(cache_folder)
     starts = [_HEADER.size + np.cumsum(lengths + 16) - (lengths + 16)
@@ -80,10 +82,34 @@ class Records:
     self._crc = cut(frame.crcs for frame in frames)
     self._file = np.repeat(np.arange(len(spans)), [s.take for s in spans])
     self._open_files, self._lock = {}, threading.Lock()
+    self._kept: list[bytes | None] | None = None
     self._most_open_files = _allow_open_files(len(spans))
 
   def __len__(self) -> int:
     return len(self._start)
+
+  @property
+  def mean_bytes(self) -> float:
+    """Bytes of a record, on average."""
+    return float(self._length.mean()) if len(self) else 0.0
+
+  def keep(self, most_bytes: float) -> bool:
+    """Keeps records in memory once they have been read, if all of them fit.
+
+    They are not read now: the first step need not wait for the whole split, and
+    a process keeps only what it uses. Memory grows until each record has been
+    read, in training by the end of the first epoch, and then stays the same.
+
+    Args:
+      most_bytes: what all records together may take.
+
+    Returns:
+      Whether they fit.
+    """
+    fit = int(self._length.sum()) + _OBJECT * len(self) <= most_bytes
+    nothing: list[bytes | None] = [None] * len(self)
+    self._kept = nothing if fit else None
+    return fit
 
   def read(self, numbers: np.ndarray) -> list[bytes]:
     """Reads some records; may be called by many threads at once.
@@ -99,18 +125,15 @@ class Records:
       UserError: a file was changed or removed, or may not be read.
       TryAgain: a file cannot be read now.
     """
-    places = list(zip(self._file[numbers].tolist(),
-                      self._start[numbers].tolist(),
-                      self._length[numbers].tolist()))
-    # Files that are not kept open are closed when this goes out of scope.
-    streams = {file: self._open(file) for file in {p[0] for p in places}}
-    # The kernel fetches all of them at once, while the first are copied.
-    for file, start, length in places:
-      with contextlib.suppress(OSError):  # It is only advice.
-        os.posix_fadvise(streams[file].fileno(), start, length,
-                         os.POSIX_FADV_WILLNEED)
-    return [self._read_one(streams[file].fileno(), file, start, length)
-            for file, start, length in places]
+    kept = self._kept
+    if kept is None:
+      return self._read_files(numbers)
+    wanted = numbers.tolist()
+    missing = [number for number in wanted if kept[number] is None]
+    if missing:
+      for number, data in zip(missing, self._read_files(np.array(missing))):
+        kept[number] = data
+    return [kept[number] for number in wanted]  # pyright: ignore[reportReturnType]
 
   def digest(self) -> str:
     """Returns hex digits that identify these records, in their order.
@@ -128,16 +151,32 @@ class Records:
     span = self.spans[file]
     return f'{os.path.basename(span.path)}__{span.skip + number - first}'
 
+  def _read_files(self, numbers):
+    """Reads records from their files."""
+    places = list(zip(self._file[numbers].tolist(),
+                      self._start[numbers].tolist(),
+                      self._length[numbers].tolist()))
+    # Files that are not kept open are closed when this goes out of scope.
+    streams = {file: self._open(file) for file in {p[0] for p in places}}
+    # The kernel fetches all of them at once, while the first are copied.
+    for file, start, length in places:
+      with contextlib.suppress(OSError):  # It is only advice.
+        os.posix_fadvise(streams[file].fileno(), start, length,
+                         os.POSIX_FADV_WILLNEED)
+    return [self._read_one(streams[file].fileno(), file, start, length)
+            for file, start, length in places]
+
   def _read_one(self, descriptor, file, start, length):
     path = self.spans[file].path
     try:
-      data = os.pread(descriptor, length, start)
-      crc = os.pread(descriptor, 4, start + length)
+      block = os.pread(descriptor, length + _CRC.size, start)
     except OSError as error:
       raise self._unreadable(path, error) from error
-    if len(data) + len(crc) < length + 4:
+    if len(block) < length + _CRC.size:
       raise self._changed_or_damaged(file, start, 'the file ends there')
-    if self._check_crc and _CRC.unpack(crc)[0] != masked_crc(data):
+    data = block[:length]
+    if (self.checks_crc
+        and _CRC.unpack_from(block, length)[0] != masked_crc(data)):
       raise self._changed_or_damaged(
           file, start, 'a record does not match its checksum')
     return data

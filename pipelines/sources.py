@@ -5,10 +5,11 @@ crop)` and `explain(examples)`; example i is the i-th record of the split in
 file order.
 Images of one size that fit into memory are decoded once and kept there. All
 others are read from their TFRecord files, as TFDS prepared them, when they are
-needed. Nothing here touches the network.
+needed, and kept encoded if that fits. Nothing here touches the network.
 """
 from collections.abc import Iterable, Iterator
 import hashlib
+import math
 import pathlib
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ import tensorflow as tf
 from configs.process import cache_folder, command_line
 from configs.process.errors import UserError
 from pipelines import (
+  array_cache,
   decoding,
   identity,
   on_disk,
@@ -28,6 +30,7 @@ from pipelines.options import Reading
 
 _DIGITS = pathlib.Path(__file__).parent / 'digits.npz'
 _LOOK_AT = 10  # Examples that are read when a split is opened.
+_LEAST_CACHED = 2**20  # Bytes. Fewer are decoded in a fraction of a second.
 _DEFAULT_READING = Reading()
 
 
@@ -37,6 +40,7 @@ class InMemory(NamedTuple):
   labels: tf.Tensor  # int32 [size], each in [0, num_classes).
   num_classes: int
   known: identity.Identity | None = None  # None: found out from the content.
+  cache_key: str | None = None  # See cache_key.
 
   @property
   def size(self) -> int:
@@ -68,6 +72,7 @@ class InMemory(NamedTuple):
     """
     assert crop is None
 
+    @tf.autograph.experimental.do_not_convert  # Converting takes 0.1 s.
     def gather(index):
       example = index.pop('example')
       return {'image': tf.gather(self.images, example),
@@ -112,14 +117,20 @@ def open_split(name: str, split: str, reading: Reading = _DEFAULT_READING,
 
 
 def decoded(source: Source, reading: Reading = _DEFAULT_READING) -> Source:
-  """Returns a split in memory if it fits, or the split as it is."""
-  if (isinstance(source, InMemory)
-      or not isinstance(source.crop, decoding.Whole)):  # Crops differ.
+  """Returns a split in memory if it fits, or the split as it is.
+
+  Encoded pictures that fit are kept in memory once they have been read.
+  """
+  if isinstance(source, InMemory):
     return source
+  most = reading.memory_gib * 2**30
   size = source.size * np.prod(source.image_shape, dtype=np.int64)
-  if size > reading.memory_gib * 2**30:
-    return source
-  return _decoded(source) or source
+  if isinstance(source.crop, decoding.Whole) and size <= most:  # Crops differ.
+    in_memory = _kept(source) or _decoded(source)
+    if in_memory:
+      return in_memory
+  source.records.keep(most)
+  return source
 
 
 def pictures(source: Source, most: int | None = None) -> Iterator[np.ndarray]:
@@ -154,6 +165,23 @@ def digest(source: Source) -> str:
   return hashlib.sha256(repr(source.identity).encode()).hexdigest()
 
 
+def cache_key(source: Source) -> str | None:
+  """Returns what array_cache knows the pixels of a source by.
+
+  Returns:
+    A key that changes with the records and with how they are decoded; None:
+    the pixels are not worth keeping, or were not compared with the checksums
+    in the source's identity.
+  """
+  if isinstance(source, InMemory):
+    return source.cache_key
+  if not source.records.checks_crc or _bytes(source) < _LEAST_CACHED:
+    return None
+  code = pathlib.Path(decoding.__file__).read_bytes()
+  return array_cache.key(source.identity, source.crop, tf.__version__,
+                         hashlib.sha256(code).hexdigest())
+
+
 def _load_digits(split, image_size):
   """Loads 1,797 images [8, 8, 1] of 10 classes; every fifth is for testing."""
   if image_size:
@@ -173,10 +201,21 @@ def _load_digits(split, image_size):
   return _in_memory(images[parts[split]], labels[parts[split]], 10)
 
 
-def _in_memory(images, labels, num_classes, known=None):
+def _in_memory(images, labels, num_classes, known=None, key=None):
+  """Makes InMemory of arrays; the images must not be changed any more."""
   with tf.device('CPU:0'):
-    return InMemory(tf.constant(images), tf.constant(labels, tf.int32),
-                    num_classes, known)
+    return InMemory(_constant(images), tf.constant(labels, tf.int32),
+                    num_classes, known, key)
+
+
+def _constant(array):
+  """Returns a tensor, which shares the memory of an array if it is aligned.
+
+  tf.constant copies arrays, and makes a second copy on the way.
+  """
+  if array.ctypes.data % array_cache.ALIGNMENT:  # TensorFlow would abort.
+    return tf.constant(array)
+  return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
 
 
 def _open(found, name, split, reading, image_size):
@@ -232,10 +271,17 @@ def _common_size(source, encoded):
   return tuple(next(iter(shapes.values()))[:2])
 
 
+def _kept(source):
+  """Returns InMemory from the cache; None if it is not there."""
+  key = cache_key(source)
+  pixels = key and array_cache.read(key, _bytes(source))
+  return None if pixels is None else _of_pixels(source, pixels)
+
+
 def _decoded(source):
   """Decodes all of OnDisk to InMemory; None if a picture is skipped as bad."""
-  images = np.empty((source.size, *source.image_shape), np.uint8)
-  labels = np.empty(source.size, np.int32)
+  pixels = array_cache.empty(_bytes(source))
+  images, labels = _views(source, pixels)
   done = 0
   for batch in on_disk.read_examples(source, np.arange(source.size)):
     if not batch['weight'].all():
@@ -243,8 +289,30 @@ def _decoded(source):
     stop = done + len(batch['label'])
     images[done:stop], labels[done:stop] = batch['image'], batch['label']
     done = stop
-  if len(np.unique(labels)) == 1:
+  key = cache_key(source)
+  if key:
+    array_cache.write(key, pixels)
+  return _of_pixels(source, pixels)
+
+
+def _bytes(source):
+  """Returns the bytes of a decoded split: int32 labels behind the images."""
+  return source.size * (math.prod(source.image_shape) + 4)
+
+
+def _views(source, pixels):
+  """Returns the (images, labels) in the array of a split."""
+  images, labels = np.split(pixels, [-4 * source.size])
+  return (images.reshape(source.size, *source.image_shape),
+          labels.view('<i4'))
+
+
+def _of_pixels(source, pixels):
+  """Returns InMemory, made of the array of a split."""
+  images, labels = _views(source, pixels)
+  if (labels == labels[0]).all():
     command_line.warn(
         f'all {source.size} examples have the label {labels[0]}: a network '
         'that always predicts it is right, so there is nothing to learn.')
-  return _in_memory(images, labels, source.num_classes, source.identity)
+  return _in_memory(images, labels, source.num_classes, source.identity,
+                    cache_key(source))

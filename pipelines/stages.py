@@ -1,14 +1,15 @@
 """The stages of the input from disk, each as an endless stream of its own.
 
 From 'read' to 'augmentation', each stream does all that the one before it does
-and one thing more, so the difference is what a stage costs. Two more streams
-are for comparison. 'sequential' is the plain pipeline of TensorFlow's guides:
-file after file, with the same decoding and cropping. 'ceiling' does nothing but
-decode pictures that are in memory already.
+and one thing more, so the difference is what a stage costs. Three more streams
+are for comparison. 'free decoding' does what 'batch' does, but all pictures are
+black: what is left is the cost of moving them. 'sequential' is the plain
+pipeline of TensorFlow's guides: file after file, with the same decoding and
+cropping. 'ceiling' does nothing but decode pictures that are in memory already.
 """
 from collections.abc import Callable, Iterator
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -18,6 +19,21 @@ from pipelines.on_disk import Crop, OnDisk
 
 _FEATURES = {'image': tf.io.FixedLenFeature([], tf.string)}
 _IN_MEMORY = 256  # Pictures of the ceiling.
+
+
+class _Part(NamedTuple):
+  """A crop that does a part of what another does."""
+  shape: tuple[int, ...]
+  crop: Crop
+  pixels: Callable[[tf.Tensor, Any], tf.Tensor]
+
+  def draws(self, positions: tf.Tensor) -> Any:
+    """Returns the draws of the other crop."""
+    return self.crop.draws(positions)
+
+  def __call__(self, encoded: tf.Tensor, draws: Any) -> tf.Tensor:
+    """Returns uint8 of `shape`."""
+    return self.pixels(encoded, draws)
 
 
 def streams(config: schema.Config,
@@ -35,21 +51,23 @@ def streams(config: schema.Config,
   n = config.global_batch
   crop = decoding.RandomCrop(
       source.image_shape, config.seed, config.augment.smallest_crop)
-  decode = lambda encoded: tf.shape(decoding.whole(encoded, 3))
-  # Only one row of the pixels: copying all of them belongs to 'batch'.
-  crop_one_row = lambda encoded, draws: crop(encoded, draws)[0]
-  records = lambda: _records(config, source)
-  with_draws = lambda pictures: _with_draws(pictures, crop, n)
-  training = lambda: _train(config, source, crop)
+  whole = lambda encoded: decoding.whole(encoded, crop.shape[-1])
+  # Only a pixel or a row: copying all of them belongs to 'batch'.
+  decode = _Part(crop.shape[-1:], crop, lambda encoded, _: whole(encoded)[0, 0])
+  resize = _Part(crop.shape[1:], crop, lambda *picture: crop(*picture)[0])
+  free = _Part(crop.shape, crop, lambda *_: tf.zeros(crop.shape, tf.uint8))
+  training = lambda part: _train(config, source, part)
   return {
-      'read': lambda: iter(records().prefetch(2)),
-      'decode': lambda: _mapped(records().unbatch(), decode, n),
-      'crop and resize': lambda: _mapped(
-          with_draws(records().unbatch()), crop_one_row, n),
-      'batch': lambda: iter(training()),
-      'augmentation': lambda: map(_augmenter(config), training()),
-      'sequential': lambda: _mapped(with_draws(_sequential(source)), crop, n),
-      'ceiling': lambda: _mapped(_in_memory(source), decode, n),
+      'read': lambda: iter(_records(config, source).prefetch(2)),
+      'decode': lambda: iter(training(decode)),
+      'crop and resize': lambda: iter(training(resize)),
+      'batch': lambda: iter(training(crop)),
+      'augmentation': lambda: map(_augmenter(config), training(crop)),
+      'free decoding': lambda: iter(training(free)),
+      'sequential': lambda: _mapped(
+          _with_draws(_sequential(source), crop, n), crop, n),
+      'ceiling': lambda: _mapped(
+          _in_memory(source), lambda encoded: tf.shape(whole(encoded)), n),
   }
 
 

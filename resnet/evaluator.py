@@ -21,7 +21,8 @@ class Evaluate:
     """Builds the pass; nothing is read yet.
 
     Args:
-      config: what is trained; eval_batch is shared by all replicas.
+      config: what is trained; eval_batch is shared by all replicas, and
+        smaller if the split can be divided more evenly.
       strategy: the devices.
       model: Keras model, see network.build.
       state: the variables to evaluate with.
@@ -29,15 +30,12 @@ class Evaluate:
       jit: 'true', 'false' or 'auto'.
     """
     replicas = strategy.num_replicas_in_sync
-    replica_batch = -(-config.eval_batch // replicas)
-    self._steps = batches.eval_steps(source.size, replica_batch, replicas)
-    self._source, self._batch = source, replica_batch * replicas
-    self._replicas = replicas
-    # One pass after the other: freeing an iterator after each would block for
-    # as long as tf.data's autotuning sleeps, up to a minute.
-    self._dataset = feeding.distribute(
-        strategy, lambda share: batches.evaluate(
-            source, replica_batch=replica_batch, share=share).repeat())
+    self._replica_batch = batches.eval_batch(
+        source.size, config.eval_batch, replicas)
+    self._steps = batches.eval_steps(
+        source.size, self._replica_batch, replicas)
+    self._source, self._batch = source, self._replica_batch * replicas
+    self._strategy, self._replicas = strategy, replicas
     self._iterator = None  # At the start of a pass.
     self._run = _make_run(strategy, functools.partial(
         steps.replica_eval_step, state,
@@ -60,7 +58,7 @@ class Evaluate:
     Raises:
       UserError: the input cannot be read, or all of it was skipped as bad.
     """
-    iterator = self._iterator or feeding.iterate('evaluate', self._dataset)
+    iterator = self._iterator or self._open_stream()
     self._iterator = None  # Until the pass is complete.
     totals, step = tf.zeros([6]), 0
     most, step_secs, secs_sum = 1, 0.0, 0.0
@@ -84,6 +82,17 @@ class Evaluate:
     self._iterator = iterator
     return self._values(*totals[2:].numpy().tolist())
 
+  def _open_stream(self):
+    """Returns an iterator over one pass after the other.
+
+    Freeing an iterator after each would block for as long as tf.data's
+    autotuning sleeps, up to a minute.
+    """
+    return feeding.iterate('evaluate', feeding.distribute(
+        self._strategy, lambda share: batches.evaluate(
+            self._source, replica_batch=self._replica_batch,
+            share=share).repeat()))
+
   def _values(self, loss_sum, correct, top5, count):
     if not count:
       raise on_disk.all_bad(self._source, [0], 'the evaluation split')
@@ -98,13 +107,18 @@ class Evaluate:
 
 def _make_run(strategy, replica_step):
   """Returns the tf.function that makes several steps of a pass."""
-  @tf.function
+  # AutoGraph would take as long to convert the step as it takes to trace it.
+  @tf.function(autograph=False)
   def run(iterator, step, last, totals, host):
-    while step < last and totals[0] == 0.0:
+
+    def goes_on(step, totals):
+      return (step < last) & (totals[0] == 0.0)
+
+    def evaluate(step, totals):
       per_replica = strategy.run(replica_step, args=(next(iterator), host))
-      totals += strategy.reduce(
+      return step + 1, totals + strategy.reduce(
           tf.distribute.ReduceOp.SUM, per_replica, axis=None)
-      step += 1
-    return totals
+
+    return tf.while_loop(goes_on, evaluate, [step, totals])[1]
 
   return run

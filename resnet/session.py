@@ -165,14 +165,14 @@ def check_finished(config: schema.Config, workdir: pathlib.Path,
 def check_weights(group: Group, state: state_lib.State) -> None:
   """Checks that no replica has drifted from the others.
 
-  Copies all weights to the host, and waits for the devices.
+  Waits for the devices.
 
   Raises:
     group.Disagreement: some have; names their workers.
   """
   if group.strategy.num_replicas_in_sync > 1:
     group.check_same(
-        {'weights': state_lib.contents(state)}, 'no training step can do that, '
+        {'weights': state_lib.digests(state)}, 'no training step can do that, '
         'so check that machine for hardware faults; rerun the same command to '
         'continue from the last checkpoint')
 

@@ -177,11 +177,16 @@ class Train:
 
     now = _clock()
 
-    @tf.function
+    # AutoGraph would take as long to convert the step as it takes to trace it.
+    @tf.function(autograph=False)
     def run(iterator, step, last, host):
-      totals, waited = tf.zeros([5]), tf.constant(0.0, tf.float64)
-      while (step < last and totals[0] == 0.0
-             and tf.math.is_finite(totals[2])):
+
+      def goes_on(step, totals, waited):
+        del waited
+        return ((step < last) & (totals[0] == 0.0)
+                & tf.math.is_finite(totals[2]))
+
+      def update(step, totals, waited):
         asked = now()
         batch = next(iterator)
         with tf.control_dependencies(
@@ -189,8 +194,10 @@ class Train:
           waited += now() - asked
         per_replica = strategy.run(replica_step, args=(batch, host, step))
         totals += strategy.experimental_local_results(per_replica)[0]
-        step += 1
-      return step, totals, waited
+        return step + 1, totals, waited
+
+      return tf.while_loop(goes_on, update, [
+          step, tf.zeros([5]), tf.constant(0.0, tf.float64)])
 
     return run
 

@@ -1,17 +1,19 @@
 """Replaces a file so that neither a reader nor a crash meets half of it."""
+from collections.abc import Sequence
 import contextlib
 import errno
 import os
 import pathlib
 import secrets
+from typing import Any
 
 # What file systems answer that cannot fsync a file or a folder.
 _NO_FSYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP,
              errno.EBADF)
 
 
-def write(path: str | os.PathLike, content: bytes | str, *,
-          durable: bool = True) -> None:
+def write(path: str | os.PathLike, content: bytes | str | Sequence[Any],
+          *, durable: bool = True) -> None:
   """Replaces the content of a file in one step.
 
   Writes <name>.<8 hex digits>.partial beside the file and renames it. The
@@ -21,7 +23,7 @@ def write(path: str | os.PathLike, content: bytes | str, *,
 
   Args:
     path: the file; its folder exists.
-    content: bytes, or text to be written as UTF-8.
+    content: bytes, text to be written as UTF-8, or parts of the bytes.
     durable: whether the content must survive a power cut once the call has
       returned, if the file system can fsync. Waits for the disk.
 
@@ -32,9 +34,10 @@ def write(path: str | os.PathLike, content: bytes | str, *,
   path = pathlib.Path(path)
   partial = path.with_name(f'{path.name}.{secrets.token_hex(4)}.partial')
   data = content.encode() if isinstance(content, str) else content
+  parts = [data] if isinstance(data, bytes) else data
   try:
     with partial.open('xb') as file:
-      file.write(data)
+      file.writelines(parts)
       file.flush()
       if durable:
         fsync(file.fileno())

@@ -12,7 +12,8 @@ def make(name: str) -> pathlib.Path | None:
   """
   caches = os.environ.get('XDG_CACHE_HOME', '')
   if not os.path.isabs(caches):  # To be ignored, says the specification.
-    caches = os.path.expanduser('~/.cache')
+    # Python takes an empty HOME for the root folder.
+    caches = os.environ.get('HOME', '~') and os.path.expanduser('~/.cache')
   folder = pathlib.Path(caches, 'resnet-trainer', name)
   try:
     if not folder.is_absolute():  # Without a home, ~ stays what it is.

@@ -32,7 +32,8 @@ def local(text: str | os.PathLike[str], flag: str) -> pathlib.Path:
   if not text.startswith('~'):  # './~' does not mean the home folder.
     return path.absolute() if str(path).startswith('~') else path
   home = path.parts[0]
-  if not os.path.isabs(os.path.expanduser(home)):
+  empty = home == '~' and not os.environ.get('HOME', '/')  # Python takes /.
+  if empty or not os.path.isabs(os.path.expanduser(home)):
     raise UserError(
         f'{flag}={text} begins with {home}, but there is no home folder: set '
         'HOME, or give an absolute path.')

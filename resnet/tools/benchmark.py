@@ -1,28 +1,37 @@
-"""Compares the training loop with the plainest TensorFlow training step.
+"""Compares the training loop with the plainest training steps there are.
 
-  python -m resnet.tools.benchmark --config=cifar10_resnet20 --data_dir=DIR
+  python -m resnet.tools.benchmark --config=cifar10_resnet20 --data_dir=DIR \\
+      --torch_python=/path/to/python
 
-The training loop is all that users run: real input, augmentation, metrics,
-summaries. The plain step is forward, backward and Keras's optimizer on one
-batch that never changes. Blocks of both alternate in one process, so a machine
-whose speed drifts slows both down. Then start-up is measured, from the start of
-a process to the end of its first step.
+In one process and one run, blocks of updates alternate: 1. the training loop as
+users run it, with real input, augmentation, metrics and summaries; 2. the plain
+Keras step, with Keras's batch norm and optimizer, on one batch that never
+changes; 3. the same with our fused batch norm, which is as fast as TensorFlow
+gets; 4. the same network in PyTorch, eager and channels last, in a process that
+is idle otherwise. All have the same number of threads and the same settings of
+malloc. Tracing, compiling, evaluations and checkpoints are outside
+of all blocks. Then start-up is measured, from the start of a process to the end
+of its first step.
 """
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 import contextlib
+import dataclasses
 import io
+import os
 import statistics
 import tempfile
-import time
 
 from absl import flags
 
 from configs import loading, schema
-from configs.process import command_line, tensorflow_process
+from configs.process import command_line, path_flags, tensorflow_process
 from pipelines import reading_flags
 from pipelines.options import Reading
 from resnet.execution import execution_flags
 from resnet.execution.options import Options
+
+_LOOP = 'training loop'
+_KERAS, _FUSED = "plain step, Keras's norm", 'plain step, fused norm'
 
 
 def parse(argv: list[str]) -> tuple[schema.Config, str, list[str]]:
@@ -35,10 +44,13 @@ def parse(argv: list[str]) -> tuple[schema.Config, str, list[str]]:
     shared.define()
     flags.adopt_module_key_flags(shared)
   flags.DEFINE_integer(
-      'rounds', 8, 'How many pairs of blocks to time.', lower_bound=1)
+      'rounds', 8, 'How many rounds of blocks to time.', lower_bound=1)
   flags.DEFINE_float(
-      'block_secs', 8.0, 'Shortest duration of a block in seconds.',
-      lower_bound=0)
+      'block_secs', 8.0, 'Shortest duration of a block of the training loop in '
+      'seconds. The other blocks make as many updates.', lower_bound=0)
+  path_flags.define(
+      'torch_python', None, 'A Python 3.11 or later that can import torch. '
+      'Default: this one, if it can.')
   flags.DEFINE_bool('startup', True, 'Whether to measure start-up too.')
   return loading.parse(argv)
 
@@ -48,105 +60,113 @@ def main(parsed: tuple[schema.Config, str, list[str]]) -> int:
   config, recipe, others = parsed
   command_line.refuse(others)
   with tensorflow_process.starting():
-    from resnet import loop
+    from pipelines import sources
     from resnet.tools import plain_step
 
-  values = flags.FLAGS
+  load, values = os.getloadavg()[0], flags.FLAGS
   config.train_epochs, config.train_steps = 0.0, 10**9
+  config.augment = dataclasses.replace(config.augment, sizes=())
   strategy = execution_flags.make_strategy()
-  options = Options(reading_flags.get(), jit=values.jit)
-  plain = plain_step.make(config, strategy, options.reading, options.jit)
-  blocks = Blocks(config.global_batch, plain, values.rounds, values.block_secs)
-  with (tempfile.TemporaryDirectory() as folder,
-        contextlib.redirect_stderr(io.StringIO())):
-    loop.train_and_evaluate(config, strategy, f'{folder}/run', options,
-                            stop_requested=blocks.after_call)
-  print(f'{recipe}, batch {config.global_batch}, '
-        f'{strategy.num_replicas_in_sync} replicas, --jit={values.jit}; '
-        f'images/s, median of {values.rounds} blocks [min, max]:')
-  _print_speeds(blocks.pairs)
+  options = Options(reading_flags.get(), jit=values.jit,
+                    eval_every_epochs=0, save_every_secs=0)
+  source = sources.open_split(config.data.name, config.data.train_split,
+                              options.reading, config.data.image_size)
+  images = plain_step.Images(source.image_shape, source.num_classes)
+  print(f'{recipe}, batches of {config.global_batch} x {images.image_shape}, '
+        f'{config.precision}, --jit={values.jit}')
+  with contextlib.ExitStack() as stack:
+    runs, missing = _others(config, strategy, images, load, stack)
+    costs = _measure(config, strategy, options, list(runs.values()))
+  _print_speeds(config.global_batch, (_LOOP, *runs), costs, missing)
   if values.startup:
-    _print_startup(config, options.reading)
+    _print_startup(config, images, options.reading)
   return command_line.DONE
 
 
-class Blocks:
-  """Alternates blocks of the training loop's calls and of the plain step.
+def _others(config, strategy, images, load, stack):
+  """Makes all that the training loop is compared with; says where it runs.
 
-  Attributes:
-    pairs: (speed of the training loop, speed of the plain step) of each round
-      so far, in images/s.
+  Returns:
+    ({name: function of a number of updates that returns their cost},
+    {name: why it is not measured}).
   """
+  from resnet.run import surroundings
+  from resnet.tools import plain_step, rounds, torch_process
 
-  def __init__(self, global_batch: int, plain: Callable[[], object],
-               rounds: int, block_secs: float,
-               clock: Callable[[], float] = time.perf_counter):
-    """Prepares the measurement.
-
-    Args:
-      global_batch: images of each step.
-      plain: makes one plain step, and waits for the devices.
-      rounds: pairs to measure.
-      block_secs: shortest duration of a block of the training loop.
-      clock: returns seconds.
-    """
-    self.pairs: list[tuple[float, float]] = []
-    self._batch, self._plain = global_batch, plain
-    self._rounds, self._block_secs, self._clock = rounds, block_secs, clock
-    self._first_step, self._started = 0, 0.0
-
-  def after_call(self, step: int) -> bool:
-    """Measures, when the training loop asks between calls whether to stop.
-
-    Args:
-      step: updates done. During an evaluation the loop asks several times with
-        the same number.
-
-    Returns:
-      Whether all rounds are done.
-    """
-    steps, secs = step - self._first_step, self._clock() - self._started
-    if not self._first_step:
-      if step:  # The calls until now traced and compiled; so does this one.
-        self._plain()
-        self._begin(step)
-    elif steps and secs >= self._block_secs and not self._is_done:
-      started = self._clock()
-      for _ in range(steps):
-        self._plain()
-      plain_secs = self._clock() - started
-      self.pairs.append(
-          (steps * self._batch / secs, steps * self._batch / plain_secs))
-      self._begin(step)
-    return self._is_done
-
-  @property
-  def _is_done(self):
-    return len(self.pairs) == self._rounds
-
-  def _begin(self, step):
-    self._first_step, self._started = step, self._clock()
+  here = surroundings.of(Options(), '')
+  devices = strategy.extended.worker_devices
+  print(f'{here.get("gpus", here["cpu"])}, {len(devices)} x '
+        f'{devices[0].rpartition("/device:")[2].partition(":")[0]}, '
+        f'{here["threads"]} threads, load average {load:.2f} at the start',
+        flush=True)
+  keras, fused = (
+      plain_step.make(config, strategy, images, flags.FLAGS.jit,
+                      keras_batch_norm=choice) for choice in (True, False))
+  runs, missing = {_KERAS: rounds.timed(keras.run)}, {}
+  if fused.fused_norms:
+    runs[_FUSED] = rounds.timed(fused.run)
+  else:
+    missing[_FUSED] = 'this network has none'
+  python = flags.FLAGS.torch_python
+  reason = torch_process.why_not(config, devices, python)
+  if reason:
+    missing['PyTorch'] = reason
+    return runs, missing
+  torch = stack.enter_context(torch_process.TorchProcess(
+      python, torch_process.settings(
+          config, *images, threads=int(here['threads']))))
+  if torch.weights != fused.weights:
+    raise RuntimeError(f'The network has {torch.weights} weights in PyTorch, '
+                       f'but {fused.weights} here.')
+  return {**runs, f'PyTorch {torch.version}': torch}, missing
 
 
-def _print_speeds(pairs: Sequence[tuple[float, float]]) -> None:
-  loop, plain = zip(*pairs)
-  for name, speeds in (('training loop', loop), ('plain step', plain)):
-    print(f'  {name:24} {statistics.median(speeds):8.1f} '
-          f'[{min(speeds):.1f}, {max(speeds):.1f}]')
-  ratios = [a / b for a, b in pairs]
-  print(f'  {"ratio of each pair":24} {statistics.median(ratios):8.3f} '
-        f'[{min(ratios):.3f}, {max(ratios):.3f}]')
+def _measure(config, strategy, options, others):
+  """Returns the costs of each round, the training loop's first."""
+  from resnet import loop
+  from resnet.tools import rounds
+
+  values = flags.FLAGS
+  turns = rounds.Rounds(others, values.rounds, values.block_secs)
+  with (tempfile.TemporaryDirectory() as folder,
+        contextlib.redirect_stderr(io.StringIO())):
+    loop.train_and_evaluate(config, strategy, f'{folder}/run', options,
+                            stop_requested=turns.after_call)
+  return turns.costs
 
 
-def _print_startup(config: schema.Config, reading: Reading) -> None:
+def _print_speeds(batch, names, costs, missing):
+  for unit, attribute in (('second', 'secs'), ('CPU-second', 'cpu_secs')):
+    print(f'images per {unit}, median of {len(costs)} rounds [min, max]; '
+          f'{_LOOP} / other, round by round:')
+    speeds = [[cost.steps * batch / getattr(cost, attribute) for cost in turn]
+              for turn in costs]
+    for name, column in zip(names, zip(*speeds)):
+      ratio = '' if name == _LOOP else _spread(
+          [turn[0] / speed for turn, speed in zip(speeds, column)], 3)
+      print(f'  {name:26} {_spread(column, 1):28} {ratio}'.rstrip())
+  for name, reason in missing.items():
+    print(f'  {name:26} not measured: {reason}')
+
+
+def _spread(values: Sequence[float], digits: int) -> str:
+  return (f'{statistics.median(values):.{digits}f} '
+          f'[{min(values):.{digits}f}, {max(values):.{digits}f}]')
+
+
+def _print_startup(config: schema.Config, images, reading: Reading) -> None:
   from resnet.tools import startup
 
   print('start-up, seconds from process start to the end of the first step:')
+  secs = startup.measure_plain(config, images)
+  print(f'  {_KERAS:26} {secs:6.1f}', flush=True)
   with tempfile.TemporaryDirectory() as cache_folder:
-    for name, jit in (('without XLA', 'false'), ('with XLA', 'true'),
-                      ('with XLA, compiled before', 'true')):
+    for name, jit in ((f'{_LOOP}, first start', 'false'),
+                      ('second start', 'false'),
+                      ('first start with XLA', 'true'),
+                      ('second start with XLA', 'true')):
       secs = startup.measure(config, reading, jit, cache_folder)
-      print(f'  {name:26} {secs:6.1f}')
+      print(f'  {name:26} {secs:6.1f}', flush=True)
 
 
 def run() -> None:

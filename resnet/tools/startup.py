@@ -1,9 +1,10 @@
-"""How long `python -m resnet.train` takes from its start to its first step."""
+"""How long a process takes from its start to the end of its first step."""
 import dataclasses
 import json
 import os
 import pathlib
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -11,6 +12,7 @@ from configs import schema
 from configs.process import python_module
 from pipelines.options import Reading
 from resnet.run import summaries
+from resnet.tools.plain_step import Images
 
 _RECIPE = """import json
 from configs import schema
@@ -20,10 +22,45 @@ def get_config():
   return schema.from_dict(json.loads({values!r}))
 """
 
+_PLAIN = """import json, sys, time
+from configs import schema
+from configs.process import tensorflow_process
+with tensorflow_process.starting():
+  import tensorflow as tf
+  from resnet.tools import plain_step
+config, images = json.loads(sys.argv[1])
+plain_step.make(
+    schema.from_dict(config), tf.distribute.get_strategy(),
+    plain_step.Images(*images), 'false', keras_batch_norm=True).run(1)
+print(time.time())
+"""
+
+
+def measure_plain(config: schema.Config, images: Images) -> float:
+  """Makes one plain Keras step in a process of its own, without XLA.
+
+  Args:
+    config: what to train.
+    images: what the network is built for.
+
+  Returns:
+    Seconds from the start of the process to the end of its first step.
+
+  Raises:
+    subprocess.CalledProcessError: the process failed.
+  """
+  started = time.time()
+  done = subprocess.run(
+      [sys.executable, '-P', '-c', _PLAIN,
+       json.dumps([schema.to_dict(config), images])],
+      env=python_module.environment(os.environ), check=True,
+      capture_output=True, text=True, encoding='utf-8')
+  return float(done.stdout) - started
+
 
 def measure(config: schema.Config, reading: Reading, jit: str,
             cache_folder: str) -> float:
-  """Trains one step in a process of its own.
+  """Trains one step in a process of its own, with `python -m resnet.train`.
 
   Args:
     config: what to train.

@@ -24,7 +24,7 @@ def test_a_folder_named_like_a_home_is_not_one():
   assert paths.local('./~', '--workdir') == pathlib.Path.cwd() / '~'
 
 
-@pytest.mark.parametrize('home', ['relative', '~'])
+@pytest.mark.parametrize('home', ['', 'relative', '~'])
 def test_a_home_that_is_none(monkeypatch, home):
   monkeypatch.setenv('HOME', home)
   with pytest.raises(UserError, match='begins with ~, but there is no home'):

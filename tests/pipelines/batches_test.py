@@ -96,3 +96,28 @@ def test_evaluation_has_each_example_once(size, replicas, replica_batch):
       counted += (batch['image'][batch['weight'] == 1, 0, 0, 0] - 1).tolist()
   assert sorted(counted) == list(range(size))
   assert set(lengths) == {-(-size // (replica_batch * replicas))}
+
+
+@pytest.mark.parametrize('size, most, replicas, batch, steps', [
+    (30, 500, 1, 30, 1),  # No larger than needed.
+    (30, 500, 8, 4, 1),
+    (10_000, 500, 1, 500, 20),
+    (501, 500, 1, 251, 2),  # Not 500 and 1, padded to 500.
+    (11, 4, 2, 2, 3),
+    (1, 500, 3, 1, 1),
+    (7, 1, 3, 1, 3),  # Each replica has at least one.
+])
+def test_evaluation_is_divided_evenly(size, most, replicas, batch, steps):
+  assert batches.eval_batch(size, most, replicas) == batch
+  assert batches.eval_steps(size, batch, replicas) == steps
+
+
+def test_evaluation_has_little_padding_in_the_fewest_steps():
+  for size in range(1, 60):
+    for most in (1, 2, 7, 30, 64):
+      for replicas in (1, 2, 3, 8):
+        batch = batches.eval_batch(size, most, replicas)
+        steps = batches.eval_steps(size, batch, replicas)
+        assert 1 <= batch <= -(-most // replicas)
+        assert steps == -(-size // (-(-most // replicas) * replicas))
+        assert 0 <= steps * batch * replicas - size < steps * replicas

@@ -10,7 +10,7 @@ from configs.process import python_module
 from tests import processes, tiny_dataset
 
 _STAGES = ['read', 'decode', 'crop and resize', 'batch', 'augmentation',
-           'sequential', 'ceiling']
+           'free decoding', 'sequential', 'ceiling']
 _ONE_ROUND = ('--rounds=1', '--images=100')
 _PHOTOS = ('--config=imagenet_resnet50', '--config.data.name=photos',
            '--config.data.image_size=32', '--config.global_batch=8')
@@ -89,20 +89,20 @@ def test_stages_of_pictures_on_disk(data_dir):
       r'cores; median of 1 rounds \[min, max\]; up to augmentation, each stage '
       r'includes those above it:', title)
   columns = head.index('images per CPU-second'), head.index('images per second')
-  assert [row[:columns[0]].strip() for row in rows[:7]] == _STAGES
+  assert [row[:columns[0]].strip() for row in rows[:8]] == _STAGES
   per_cpu_sec = {row[:columns[0]].strip(): _only_value(row[slice(*columns)])
-                 for row in rows[:7]}
-  for row in rows[:7]:
+                 for row in rows[:8]}
+  for row in rows[:8]:
     _only_value(row[columns[1]:])
-  for row, other in zip(rows[7:], ('sequential', 'ceiling')):
+  for row, other in zip(rows[8:], ('sequential', 'ceiling')):
     label = f'  ratio of each round, batch / {other}, per CPU-second '
     assert row.startswith(label)
     _assert_ratio(_only_value(row.removeprefix(label)), per_cpu_sec['batch'],
                   per_cpu_sec[other])
   cores = re.fullmatch(r'  500 images per second need ([\d.]+) cores like '
-                       'these to read, decode and crop', rows[9])[1]
+                       'these to read, decode and crop', rows[10])[1]
   _assert_ratio(cores, '500.000', per_cpu_sec['batch'])
-  assert len(rows) == 10
+  assert len(rows) == 11
   _assert_starts(starts)
 
 

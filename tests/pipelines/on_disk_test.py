@@ -259,3 +259,18 @@ def test_samples_of_imagenet_have_its_usual_mean(test_data_dir):
   images = next(sources.pictures(source, 100))
   # The usual mean of ImageNet is (124, 116, 104).
   np.testing.assert_allclose(images.mean((0, 1, 2)), [124, 116, 104], atol=12)
+
+
+@pytest.mark.parametrize('batch', [7, 22])
+def test_chunks_and_single_pictures_give_the_same_batches(
+    data_dir, monkeypatch, batch):
+  """A batch of 7 is one chunk; one of 22 is 11 chunks of 2."""
+  source = _open('photos', data_dir, image_size=16)
+  crop = decoding.RandomCrop((16, 16, 3), seed=3)
+  read = lambda: list(batches.train(
+      source, seed=3, global_batch=batch, first_step=2, last_step=4, crop=crop
+  ).as_numpy_iterator())
+  monkeypatch.setattr(on_disk, '_SMALL', 0)
+  single = read()
+  monkeypatch.setattr(on_disk, '_SMALL', 2**30)
+  _assert_equal(single, read())

@@ -223,3 +223,24 @@ def test_other_files_that_cannot_be_read(tmp_path):
       'loop': 'Too many levels of symbolic links',
       'zero': 'not a regular file', 'pipe': 'not a regular file',
       'folder': 'Is a directory', 'huge': 'larger than 1024 MiB'}
+
+
+@pytest.mark.parametrize('kind', ['JPEG', 'PNG'])
+@pytest.mark.parametrize('orientation', [1, 6])
+def test_a_large_picture_is_turned_and_reduced_as_pillow_does(
+    tmp_path, kind, orientation):
+  path = tmp_path / 'picture'
+  path.write_bytes(_with_orientation(kind, orientation))
+  reduction = picture_file.Reduction(max_side=20, jpeg_quality=95)
+  picture = picture_file.read(
+      path, keep_orientation=False, reduction=reduction)
+  assert picture.is_reduced and picture.is_tilted == (orientation == 6)
+  assert picture.encoded.startswith(b'\xff\xd8')
+  upright = ImageOps.exif_transpose(Image.open(path))
+  expected = upright.resize(  # 24 x 40 becomes 12 x 20.
+      (12, 20) if orientation == 6 else (20, 12), Image.Resampling.LANCZOS)
+  error = np.abs(_decoded(picture.encoded) - np.asarray(expected).astype(int))
+  assert error.mean() < 4
+  smaller = picture_file.read(path, keep_orientation=True,
+                              reduction=picture_file.Reduction(40, 1))
+  assert not smaller.is_reduced and smaller.encoded == path.read_bytes()

@@ -1,10 +1,13 @@
 """The program that prepares a user's own pictures."""
+import io
 import json
 import os
 import shlex
 import subprocess
 
+from PIL import Image
 import pytest
+import tensorflow as tf
 
 from pipelines import prepare, tfds_directory
 from tests import processes
@@ -119,6 +122,42 @@ def test_a_folder_of_everything(tmp_path):
               '--dataset=kept').out.startswith('Left 3 of 6 pictures as')
 
 
+@pytest.mark.slow
+def test_large_pictures_are_reduced_once(tmp_path):
+  root = tmp_path / 'Photos'
+  sizes = {'a/wide.jpg': (100, 40), 'a/small.jpg': (64, 64),
+           'b/tall.png': (30, 128)}
+  for file, (width, height) in sizes.items():
+    (root / file).parent.mkdir(parents=True, exist_ok=True)
+    Image.new('RGB', (width, height), (200, 100, 50)).save(root / file)
+  flags = (f'--image_folder={root}', f'--data_dir={tmp_path}/out',
+           '--max_side=64')
+  first, again = _run(*flags), _run(*flags)
+  assert (first.code, again.code) == (0, 0), first.err + again.err
+  assert first.out.splitlines()[0] == (
+      'Reduced 2 of 3 pictures (longer side at most 64 pixels, as JPEGs of '
+      'quality 90); the others are stored as they are.')
+  assert again.out.startswith('Nothing to do')
+  for other in (flags[:2], (*flags, '--jpeg_quality=80'),
+                (*flags[:2], '--max_side=65')):
+    assert 'in the same way: delete it' in _run(*other).err
+  info = tfds_directory.builder('photos', f'{tmp_path}/out').info
+  assert info.description.endswith(
+      'longer side at most 64 pixels, as JPEGs of quality 90')
+  stored = {}
+  for file in (tmp_path / 'out/photos/1.0.0').glob('*tfrecord*'):
+    for record in tf.data.TFRecordDataset(os.fspath(file)).as_numpy_iterator():
+      feature = tf.train.Example.FromString(record).features.feature
+      stored[feature['file_name'].bytes_list.value[0].decode()] = (
+          feature['image'].bytes_list.value[0])
+  # 40 * 64 / 100 is 25.6; 30 * 64 / 128 is 15.
+  assert {file: Image.open(io.BytesIO(content)).size
+          for file, content in stored.items()} == {
+              'a/wide.jpg': (64, 26), 'a/small.jpg': (64, 64),
+              'b/tall.png': (15, 64)}
+  assert stored['a/small.jpg'] == (root / 'a/small.jpg').read_bytes()
+
+
 @pytest.mark.parametrize('flags, words', [
     (['--dataset=huggingface:mnist'], 'is not the name of a TFDS data set'),
     (['--dataset=mnist', '--keep_orientation'], 'add --image_folder'),
@@ -133,6 +172,8 @@ def test_a_folder_of_everything(tmp_path):
     (['--image_folder={in}', '--data_dir={in}/a/1.png'],
      'a/1.png cannot be written (File exists)'),
     (['--dataset=mnist', '--skip_bad_images'], 'add --image_folder'),
+    (['--dataset=mnist', '--max_side=64'], 'add --image_folder'),
+    (['--image_folder={in}', '--jpeg_quality=80'], 'add --max_side'),
 ])
 def test_what_the_program_refuses(tmp_path, flags, words):
   root = write_pictures(tmp_path / 'in', 'a/1.png', 'b/2.png')

@@ -354,3 +354,43 @@ def test_a_file_that_cannot_be_opened_or_read_now(
   assert type(raised.value) is kind  # Not a DamagedRecord, which is skipped.
   assert str(raised.value).startswith(
       f'{paths[0]} cannot be read ({os.strerror(number)}){remedy}')
+
+
+def test_records_that_fit_are_read_once(paths, monkeypatch):
+  found, contents = _open(paths), _open(paths).read(np.arange(15))
+  numbers, reads, pread = np.array([14, 0, 14, 3]), [], os.pread
+  monkeypatch.setattr(os, 'pread', lambda *args: (
+      reads.append(args), pread(*args))[1])
+  # 64 bytes for each object, as the documentation of `keep` has it.
+  exactly = sum(map(len, contents)) + 15 * 64
+  assert not found.keep(exactly - 1)
+  for _ in range(2):
+    assert found.read(numbers) == [contents[n] for n in numbers]
+  assert len(reads) == 8
+  assert found.keep(exactly)
+  reads.clear()
+  for _ in range(2):
+    assert found.read(numbers[:2]) == [contents[14], contents[0]]
+  assert len(reads) == 2
+  assert found.read(np.arange(15)) == contents
+  assert len(reads) == 15
+  for path in paths:
+    os.remove(path)
+  assert found.read(np.arange(15)) == contents
+
+
+def test_a_damaged_record_is_not_kept(paths):
+  found = _open(paths, check_crc=True)
+  content = pathlib.Path(paths[0]).read_bytes()
+  stamp = os.stat(paths[0])
+  damaged = bytearray(content)
+  damaged[-6] ^= 1  # In the last record's data.
+  assert found.keep(2**20)
+  for bytes_there, fails in ((damaged, True), (content, False)):
+    pathlib.Path(paths[0]).write_bytes(bytes_there)
+    os.utime(paths[0], ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    if fails:
+      with pytest.raises(records.DamagedRecord):
+        found.read(np.array([0, 4]))
+    else:
+      assert found.read(np.array([0, 4])) == [_content(0, 0), _content(0, 4)]

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from configs.process.errors import UserError
 from resnet.models import classics, dropout
+from resnet.models.batch_norm import BatchNorm
 from tests.resnet import small_runs
 
 _SMALLEST = {'baseline': 2, 'lenet5': 16, 'alexnet8': 21, 'vgg16': 32,
@@ -218,7 +219,7 @@ class DropoutTest(parameterized.TestCase):
   def test_an_image_drops_the_same_anywhere_in_the_batch(self):
     net = _build('baseline', draw_uniform=_draw_hashed)
     for layer in net.layers:  # Batch norm depends on the whole batch.
-      if isinstance(layer, keras.layers.BatchNormalization):
+      if isinstance(layer, BatchNorm):
         layer.trainable = False
     image = tf.random.stateless_normal([1, 32, 32, 3], [0, 0])
     logits = net({'image': tf.repeat(image, 4, 0),

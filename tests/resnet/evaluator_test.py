@@ -14,7 +14,8 @@ def _evaluate(config, replicas, source):
       config, strategy, model, state, source, jit='false')
 
 
-@pytest.mark.parametrize('replicas, batch', [(1, 4), (2, 4), (3, 4), (3, 500)])
+@pytest.mark.parametrize('replicas, batch', [
+    (1, 4), (2, 4), (3, 4), (3, 500), (2, 6), (1, 10)])
 def test_each_example_counts_once(replicas, batch):
   source = small_runs.random_source(11, classes=7)
   model, state, evaluate = _evaluate(

@@ -33,13 +33,15 @@ _FLAGS = {
     'pipelines.benchmark': {
         **_READING, 'images': 'integer', 'rounds': 'integer',
         'images_per_second': 'integer', 'repeat_data': 'integer'},
-    'pipelines.prepare': {},
+    'pipelines.prepare': {'max_side': 'integer', 'jpeg_quality': 'integer'},
     'pipelines.show': {**_READING, 'rows': 'integer', 'columns': 'integer'},
     'resnet.evaluate': {**_READING, **_EXECUTION},
     'resnet.tools.benchmark': {
         **_READING, **_EXECUTION, 'rounds': 'integer', 'block_secs': 'number'},
     'resnet.tools.benchmark_augment': {
         **_READING, **_EXECUTION, 'rounds': 'integer'},
+    'resnet.tools.profile_step': {
+        **_READING, **_EXECUTION, 'steps': 'integer'},
     'resnet.tools.survey': _TRAINING,
     'resnet.train': _TRAINING,
 }

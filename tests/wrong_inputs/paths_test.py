@@ -5,7 +5,8 @@ import pytest
 _DATA_DIR = [
     'pipelines.benchmark', 'pipelines.prepare', 'pipelines.show',
     'resnet.evaluate', 'resnet.tools.benchmark',
-    'resnet.tools.benchmark_augment', 'resnet.tools.survey', 'resnet.train']
+    'resnet.tools.benchmark_augment', 'resnet.tools.profile_step',
+    'resnet.tools.survey', 'resnet.train']
 # (program, flag, others): what is given before the flag and its path.
 _FLAGS = [
     *((program, '--data_dir', ('--dataset=mnist',) * (
@@ -13,6 +14,7 @@ _FLAGS = [
     ('pipelines.prepare', '--image_folder', ()),
     ('pipelines.show', '--output', ()),
     ('resnet.evaluate', '--workdir', ()),
+    ('resnet.tools.benchmark', '--torch_python', ()),
     ('resnet.tools.survey', '--workdir', ()),
     ('resnet.train', '--workdir', ()),
     ('launch.local.__main__', '--log_dir', ('--workers=1',)),

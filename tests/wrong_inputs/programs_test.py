@@ -159,6 +159,7 @@ _OTHERS = [
     ('launch.benchmark', '--steps=19', 'give an integer from 20 to'),
     ('resnet.tools.benchmark', '--block_secs=nan', 'give a number from 0 to'),
     ('resnet.tools.benchmark', '--rounds=0', 'give an integer from 1 to'),
+    ('resnet.tools.profile_step', '--steps=0', 'give an integer from 1 to'),
     ('launch.doctor.__main__', '--wait_secs=nan', '--wait_secs=nan is not'),
     ('launch.doctor.__main__', '--wait_secs=1e300', 'from 0 to 1000000000.'),
 ]
