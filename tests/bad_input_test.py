@@ -227,7 +227,7 @@ def test_files_that_are_overwritten_during_training_are_named(tmp_path):
   result = processes.run(
       'resnet.train', *_PHOTOS, '--config.train_steps=40',
       '--steps_per_call=1', f'--data_dir={tmp_path}',
-      f'--workdir={tmp_path}/run',
+      f'--workdir={tmp_path}/run', '--memory_gib=0',  # Else they are kept.
       between_calls=functools.partial(_overwrite, folder))
   assert result.code == 2, result.err
   line = result.err.strip().splitlines()[-1]

@@ -182,7 +182,8 @@ def test_few_pictures_are_read_ahead(tmp_path, monkeypatch):
   read = []
   monkeypatch.setattr(picture_file, 'read', lambda path, **_: read.append(path))
   stream = image_folder._read_all(
-      os.fspath(tmp_path), ((f'{i}.png', 0) for i in range(10_000)), False)
+      os.fspath(tmp_path), ((f'{i}.png', 0) for i in range(10_000)), False,
+      None)
   for _ in itertools.islice(stream, 300):
     pass
   stream.close()

@@ -58,7 +58,7 @@ def test_each_orientation_is_turned_as_pillow_turns_it(
 @pytest.mark.parametrize('orientation', [0, 1, 9, 65535])
 def test_other_numbers_change_no_bit(tmp_path, kind, orientation):
   content = _with_orientation(kind, orientation)
-  assert _read(tmp_path, content) == (content, False, False, False)
+  assert _read(tmp_path, content) == (content, False, False, False, False)
 
 
 @pytest.mark.parametrize('mode', ['L', 'CMYK'])
@@ -129,7 +129,7 @@ def test_random_damage_raises_nothing(tmp_path):
 def test_webp_that_tensorflow_decodes_stays_as_it_is(tmp_path):
   for lossless in (True, False):
     content = encoded(Image.fromarray(_smooth()), 'WEBP', lossless=lossless)
-    assert _read(tmp_path, content) == (content, False, False, False)
+    assert _read(tmp_path, content) == (content, False, False, False, False)
     # As training reads it: the part that a crop needs, or all of it.
     crop = decoding.CenterCrop((8, 8, 3))
     assert crop(tf.constant(content), ()).shape == (8, 8, 3)
@@ -170,7 +170,7 @@ def test_few_bits_in_16_are_refused(tmp_path, bits, mode):
 def test_16_bits_and_black_are_kept_and_counted(tmp_path, most):
   values = np.linspace(0, most, 64).astype(np.uint16).reshape(8, 8, 1)
   content = tf.io.encode_png(values).numpy()
-  assert _read(tmp_path, content) == (content, False, False, True)
+  assert _read(tmp_path, content) == (content, False, False, True, False)
 
 
 def test_too_many_pixels_are_named(tmp_path):

@@ -145,7 +145,10 @@ def test_workers_do_as_many_steps_at_once_whatever_their_clocks_say(tmp_path):
 
 
 def _stop_forever_at(step, folder, done):
+  """Between calls of worker 1: stops it once its heartbeat is at this step."""
   (folder / 'pid').write_text(str(os.getpid()))
+  while done == step and heartbeats.read(folder / 'run', 2)[1]['step'] < step:
+    time.sleep(0.05)
   _signal_at(step, signal.SIGSTOP, done)
 
 
