@@ -57,6 +57,7 @@ def main(parsed) -> int:
     return stop_signals.requested() or time.monotonic() > end
 
   def train(strategy):
+    stop_signals.end_at_once()
     return loop.train_and_evaluate(
         config, strategy, workdir, training_flags.options(),
         stop_requested=stop_requested)

@@ -20,10 +20,15 @@ def end_at_once() -> None:
   SIGTERM and SIGHUP do so by themselves, also while TensorFlow waits or
   compiles, and SIGINT raises KeyboardInterrupt. SIGUSR1 would look like a
   failure, and no signal ends the first process of a container by itself.
+
+  Call it again once the workers have joined: TensorFlow takes SIGTERM when they
+  do, and does nothing with it.
   """
   for number in _SIGNALS:
     if (os.getpid() == 1 or number == signal.SIGUSR1) and not _ignored(number):
       signal.signal(number, lambda *_: os._exit(command_line.START_AGAIN))
+    elif number == signal.SIGTERM:
+      signal.signal(number, signal.SIG_DFL)
 
 
 def install() -> None:
