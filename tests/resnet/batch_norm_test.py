@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from resnet.models.batch_norm import BatchNorm
+from tests.resnet import small_runs
 
 _SHAPE = (4, 3, 5, 6)
 _MOMENTUM, _EPSILON = 0.75, 1e-3
@@ -71,6 +72,7 @@ def test_training_equals_the_formulas(jit):
 @pytest.mark.parametrize('dtype, bits', [
     ('mixed_bfloat16', 8), ('mixed_float16', 11)])
 def test_only_the_images_are_rounded_in_low_precision(dtype, bits):
+  small_runs.skip_unless_cpu_convolves(dtype.removeprefix('mixed_'))
   layer = _layer(dtype)
   # Numbers that it represents: all that is rounded is y, dx and dy.
   x, dy = (tf.cast(tf.cast(draw, layer.compute_dtype), tf.float64).numpy()
@@ -87,6 +89,7 @@ def test_only_the_images_are_rounded_in_low_precision(dtype, bits):
     'float32', 'mixed_bfloat16', 'mixed_float16'])
 def test_it_stands_in_for_keras_layer(dtype):
   """A model's file of weights fits both."""
+  small_runs.skip_unless_cpu_convolves(dtype.removeprefix('mixed_'))
   own, keras_ = (_layer(dtype, make) for make in (
       BatchNorm, keras.layers.BatchNormalization))
   assert [v.path for v in own.weights] == [v.path for v in keras_.weights]
