@@ -9,6 +9,7 @@ import pytest
 
 from tests import processes, tiny_dataset
 
+pytestmark = pytest.mark.slow  # Each starts a process or several.
 _SHORT = ('--config.model.width=4', '--config.train_epochs=0',
           '--config.train_steps=2', '--config.schedule.warmup_epochs=0',
           '--save_every_steps=1')
@@ -183,7 +184,6 @@ _PHOTOS = (
     '--config.global_batch=24')
 
 
-@pytest.mark.slow
 def test_a_picture_that_cannot_be_decoded_is_named_or_skipped(tmp_path):
   tiny_dataset.prepare_photos(tmp_path, bad=('0/12.jpg', '1/5.jpg'))
   flags = (*_PHOTOS, f'--data_dir={tmp_path}', f'--workdir={tmp_path}/run')
@@ -221,7 +221,6 @@ def _overwrite(folder, done):
     file.write_bytes(bytes(file.stat().st_size))
 
 
-@pytest.mark.slow
 def test_files_that_are_overwritten_during_training_are_named(tmp_path):
   folder = tiny_dataset.prepare_photos(tmp_path)
   result = processes.run(

@@ -4,6 +4,7 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
 from tensorboard.backend.event_processing import plugin_event_accumulator
 
 from tests import processes
@@ -49,6 +50,7 @@ def test_default_recipe(tmp_path):
   assert run['summary']['accuracy'] == last['accuracy']
 
 
+@pytest.mark.slow
 def test_the_screen_shows_our_lines_alone(tmp_path):
   """A process of its own, for TensorFlow's notices come with its import."""
   done = subprocess.run(

@@ -41,6 +41,7 @@ from resnet.run import (
 CHECKPOINTS = 'checkpoints'
 _CONFIG = 'config.json'
 _LEAVE_SECS = 60  # For a process that was killed and is still in the kernel.
+_SAY_SECS = 2  # Most leave sooner.
 
 
 @dataclasses.dataclass
@@ -267,16 +268,20 @@ def _lock(path, workdir):
 
 def _take_once_left(lock):
   """As file_lock.take, but gives a process that was killed time to leave."""
-  end = time.monotonic() + _LEAVE_SECS
+  started, warned = time.monotonic(), False
   while True:
     try:
       return file_lock.take(lock)
     except BlockingIOError:
-      holder = _holder(lock)
+      holder, waited = _holder(lock), time.monotonic() - started
       leaving = holder.isdecimal() and file_lock.is_leaving(holder)
-      if not leaving or time.monotonic() > end:
+      if not leaving or waited > _LEAVE_SECS:
         raise
-      time.sleep(0.1)
+    if waited > _SAY_SECS and not warned:
+      warned = True
+      command_line.warn(f'process {holder} is gone, or was killed, and still '
+                        f'holds {lock.name}: waiting up to {_LEAVE_SECS} s.')
+    time.sleep(0.1)
 
 
 def _holder(lock):

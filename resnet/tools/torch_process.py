@@ -1,6 +1,7 @@
 """A process that trains the network of a config in PyTorch, for comparison.
 
-It is idle unless it is told to make updates, so it disturbs nobody else's.
+It waits until it is told to make updates, so that it takes no CPU time from
+other measurements.
 """
 from collections.abc import Mapping, Sequence
 import contextlib
@@ -101,7 +102,7 @@ class TorchProcess(contextlib.AbstractContextManager):
     command = os.fspath(python or sys.executable)
     self._errors = tempfile.TemporaryFile('w+', encoding='utf-8')
     try:
-      # -P: the folder of the program is no place to import modules from.
+      # -P keeps the program's own folder out of sys.path.
       self._process = subprocess.Popen(
           [command, '-P', os.fspath(_PROGRAM)], stdin=subprocess.PIPE,
           stdout=subprocess.PIPE, stderr=self._errors, text=True,

@@ -14,6 +14,8 @@ from launch.doctor.reports import Finding
 from tests.launch import doctor_ranks as ranks
 from tests.launch import stub_workers
 
+pytestmark = pytest.mark.slow  # Each starts a process or several.
+
 
 @pytest.fixture(name='running', autouse=True)
 def _running(monkeypatch):

@@ -13,6 +13,7 @@ import tensorflow as tf
 from resnet.run import checkpoint
 from tests import processes, tiny_dataset
 
+pytestmark = pytest.mark.slow  # Each starts a process or several.
 _STEPS = 12
 _FLAGS = (
     '--config.model.width=4', '--config.global_batch=16',
@@ -90,7 +91,6 @@ def undisturbed(tmp_path_factory):
   return run
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('devices', [
     ('--strategy=one_device',),
     ('--strategy=mirrored', '--virtual_devices=2')])
@@ -142,7 +142,6 @@ _PICTURES = (
     '--config.eval_batch=8', *_FLAGS, '--config.global_batch=8')
 
 
-@pytest.mark.slow
 def test_images_from_disk_resume_bit_for_bit(tmp_path):
   tiny_dataset.prepare_photos(tmp_path / 'data')
   train = functools.partial(_train, flags=(
@@ -162,7 +161,6 @@ def test_images_from_disk_resume_bit_for_bit(tmp_path):
   assert _curve(tmp_path / 'killed') == _curve(tmp_path / 'undisturbed')
 
 
-@pytest.mark.slow
 def test_hardware_may_change_at_a_restart(tmp_path):
   """With synchronized batch norm, devices change nothing but rounding."""
   sync = '--config.model.sync_batch_norm=True'
@@ -196,7 +194,6 @@ def test_sigterm_from_outside_ends_within_seconds(tmp_path):
   assert f'Stopped at step {newest},' in result.err
 
 
-@pytest.mark.slow
 def test_a_truncated_newest_checkpoint_is_skipped(tmp_path, undisturbed):
   devices = ('--strategy=one_device',)
   workdir = tmp_path / 'run'

@@ -197,8 +197,10 @@ def test_folder_in_use_by_another_process(tmp_path, open_folder):
   assert (tmp_path / '.lock').read_text() == str(os.getpid())
 
 
-def test_a_killed_process_has_time_to_leave(tmp_path, open_folder, monkeypatch):
+def test_a_killed_process_has_time_to_leave(
+    tmp_path, open_folder, monkeypatch, capsys):
   """It keeps the lock until it returns from the kernel."""
+  monkeypatch.setattr(run_folder, '_SAY_SECS', -1)
   (tmp_path / 'checkpoints').mkdir()
   asked = []
   with subprocess.Popen(
@@ -214,6 +216,9 @@ def test_a_killed_process_has_time_to_leave(tmp_path, open_folder, monkeypatch):
     monkeypatch.setattr(file_lock, 'is_leaving', leave)
     open_folder(tmp_path)
   assert set(asked) == {str(other.pid)}
+  assert capsys.readouterr().err == (
+      f'warning: process {other.pid} is gone, or was killed, and still holds '
+      f'{tmp_path}/.lock: waiting up to 60 s.\n')
 
 
 @pytest.mark.parametrize('code', [
