@@ -1,5 +1,6 @@
 """What makes a pure function ready to be traced: XLA, or nothing at all."""
 from collections.abc import Callable
+import contextlib
 import functools
 
 import tensorflow as tf
@@ -42,6 +43,21 @@ def augment(config: schema.Config, strategy: tf.distribute.Strategy,
                         or config.augment.policy != 'none'):
     return _with_xla(function)
   return function
+
+
+def host() -> contextlib.AbstractContextManager:
+  """Places what is made in the block on the CPU of this process.
+
+  On a GPU, a loop whose counter is there would copy it back at each pass, and
+  wait for the devices to be done with the pass before.
+  """
+  return tf.device('CPU:0')
+
+
+def on_host(*steps: int) -> list[tf.Tensor]:
+  """Returns numbers of steps as int64 scalars that stay on the host."""
+  with host():
+    return [tf.constant(step, tf.int64) for step in steps]
 
 
 def _with_xla(function):

@@ -70,7 +70,7 @@ class Evaluate:
                    min(last * self._batch, self._source.size))
       with feeding.explained(self._source, lambda read=read: read):
         totals = self._run(
-            iterator, tf.constant(step), tf.constant(last), totals,
+            iterator, *compilation.on_host(step, last), totals,
             feeding.host_values(stop_requested(), step_secs))
         stop, secs = totals[:2].numpy()  # Waits for the devices.
       if stop:
@@ -112,12 +112,16 @@ def _make_run(strategy, replica_step):
   def run(iterator, step, last, totals, host):
 
     def goes_on(step, totals):
-      return (step < last) & (totals[0] == 0.0)
+      del totals
+      with compilation.host():
+        return step < last
 
     def evaluate(step, totals):
       per_replica = strategy.run(replica_step, args=(next(iterator), host))
-      return step + 1, totals + strategy.reduce(
+      totals += strategy.reduce(
           tf.distribute.ReduceOp.SUM, per_replica, axis=None)
+      with compilation.host():
+        return step + 1, totals
 
     return tf.while_loop(goes_on, evaluate, [step, totals])[1]
 

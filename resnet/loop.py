@@ -6,7 +6,6 @@ in this order, so that a run that is killed and restarted does the same things
 at the same steps as one that was never stopped.
 """
 from collections.abc import Callable
-import math
 import os
 import time
 
@@ -74,14 +73,13 @@ def train_and_evaluate(
 def _train(run):
   """Trains a session.Session to its end; returns the exit code."""
   while True:
+    # Workers tell each other in the next call, and stop after it.
+    if run.group.is_alone and run.asked_to_stop('training'):
+      run.stop = True
     _log(run)
     _evaluate(run)
     _save(run)
-    # A run that is alone can stop before its first step. One of several workers
-    # takes a step even then: the others must learn of it.
-    if run.is_last or run.stop or (
-        run.group.is_alone and run.step == run.first_step
-        and run.asked_to_stop('training')):
+    if run.is_last or run.stop:
       return _finish(run)
     _advance(run)
 
@@ -166,8 +164,8 @@ def _advance(run):
   most = min(run.options.steps_per_call or run.train.steps_per_call,
              boundary - step)
   call = run.train(step, most, run.asked_to_stop('training'))
-  if not math.isfinite(call.loss):
-    raise _not_finite('the loss', call.step, run.checkpoints)
+  if call.broken_at is not None:
+    raise _not_finite('the loss', call.broken_at, run.checkpoints)
   if step == run.first_step:  # Tracing and compiling count as start-up.
     run.watch.add('start_up', call.seconds)
     run.lap_step = call.step

@@ -22,6 +22,7 @@ from resnet.distribution import strategy as strategy_lib
 class Call(NamedTuple):
   """What one host call to Train did."""
   step: int  # Updates done since the start of the run.
+  broken_at: int | None  # Updates done when the loss was first not finite.
   stop: bool  # Whether some process was asked to stop.
   images: int  # Trained on; images skipped as bad do not count.
   loss: float  # Mean over these images, nats; 0 if there is none.
@@ -64,13 +65,15 @@ class Train:
     self.steps_per_call, self._step_secs = 1, 0.0
 
   def __call__(self, step: int, most: int, stop: object) -> Call:
-    """Trains `most` updates; fewer if asked to stop or if the loss breaks.
+    """Trains `most` updates; fewer if the stream ends.
+
+    Nothing is read from the devices before they are done, so that no device
+    waits for the host between two updates.
 
     Args:
       step: updates done.
       most: updates to do, at least 1.
-      stop: true if this process was asked to stop: all processes then stop
-        after the same step, the next one.
+      stop: true if this process was asked to stop; all processes learn of it.
     """
     if step == self._stream_end and step < self._total_steps:
       self._open_stream(step)
@@ -78,20 +81,20 @@ class Train:
     host_memory.keep_freed()
     started = time.monotonic()
     with feeding.explained(self._source, lambda: self._examples(step, last)):
-      new_step, totals, input_secs = self._run(
-          self._iterator, tf.constant(step, tf.int64),
-          tf.constant(last, tf.int64),
+      totals, good, input_secs = self._run(
+          self._iterator, *compilation.on_host(step, last),
           feeding.host_values(stop, self._step_secs))
       (stop_sum, secs_sum, loss_sum, correct,
        count) = totals.numpy()  # Waits for the devices.
     seconds = time.monotonic() - started
-    done = int(new_step) - step
+    done, good = last - step, int(good)
     self._step_secs = seconds / done
     self.steps_per_call = plan.steps_of_next_call(
         done, secs_sum / self._strategy.num_replicas_in_sync)
     images = max(int(count), 1)  # All of them may have been skipped as bad.
-    return Call(int(new_step), bool(stop_sum), int(count), loss_sum / images,
-                correct / images, seconds, float(input_secs))
+    return Call(last, step + good + 1 if good < done else None, bool(stop_sum),
+                int(count), loss_sum / images, correct / images, seconds,
+                float(input_secs))
 
   def means(self) -> dict[str, float]:
     """Returns {'loss', 'accuracy', 'images'} since the last reset_means.
@@ -181,23 +184,28 @@ class Train:
     @tf.function(autograph=False)
     def run(iterator, step, last, host):
 
-      def goes_on(step, totals, waited):
-        del waited
-        return ((step < last) & (totals[0] == 0.0)
-                & tf.math.is_finite(totals[2]))
+      def goes_on(step, *_):
+        with compilation.host():
+          return step < last
 
-      def update(step, totals, waited):
-        asked = now()
+      def update(step, totals, good, waited):
+        with compilation.host():
+          asked = now()
         batch = next(iterator)
-        with tf.control_dependencies(
+        with compilation.host(), tf.control_dependencies(
             [strategy.experimental_local_results(batch)[0]['weight']]):
           waited += now() - asked
         per_replica = strategy.run(replica_step, args=(batch, host, step))
         totals += strategy.experimental_local_results(per_replica)[0]
-        return step + 1, totals, waited
+        # A sum that is not finite stays so.
+        good += tf.cast(tf.math.is_finite(totals[2]), tf.float32)
+        with compilation.host():
+          step += 1
+        return step, totals, good, waited
 
       return tf.while_loop(goes_on, update, [
-          step, tf.zeros([5]), tf.constant(0.0, tf.float64)])
+          step, tf.zeros([5]), tf.constant(0.0),
+          tf.constant(0.0, tf.float64)])[1:]
 
     return run
 

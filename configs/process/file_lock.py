@@ -37,23 +37,26 @@ def take(file: IO) -> str | None:
 
 
 def is_leaving(pid: str) -> bool:
-  """Returns whether a process is gone, or was killed and is on its way out.
+  """Returns whether a process is not on this machine, or was killed.
 
   A killed process keeps its locks until it returns from the kernel: from an
   fsync, say, which may take seconds.
 
   Args:
-    pid: its number, in decimal digits.
+    pid: its number, in decimal digits; False if there can be no such process.
   """
   process = _PROCESSES / pid
   try:
     status = (process / 'status').read_text(encoding='utf-8')
-    alive = (process / 'cmdline').read_bytes()  # Its memory goes first.
-  except OSError:
+  except (FileNotFoundError, ProcessLookupError):
     return True
+  except OSError:  # A name that is too long, say: no program wrote it.
+    return False
   pending = re.findall(r'^S(?:ig|hd)Pnd:\s*([0-9a-f]+)$', status, re.MULTILINE)
   killed = 1 << (signal.SIGKILL - 1)
-  return not alive or any(int(mask, 16) & killed for mask in pending)
+  # Its memory goes first. (Its command line is also empty while it starts.)
+  return 'VmSize:' not in status or any(
+      int(mask, 16) & killed for mask in pending)
 
 
 def warning(folder: object, reason: str) -> str:

@@ -279,8 +279,9 @@ def _take_once_left(lock):
         raise
     if waited > _SAY_SECS and not warned:
       warned = True
-      command_line.warn(f'process {holder} is gone, or was killed, and still '
-                        f'holds {lock.name}: waiting up to {_LEAVE_SECS} s.')
+      command_line.warn(
+          f'{lock.name} is held by process {holder}, which is being killed or '
+          f'is not on this machine: waiting up to {_LEAVE_SECS} s.')
     time.sleep(0.1)
 
 

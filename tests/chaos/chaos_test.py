@@ -13,11 +13,12 @@ _INJURIES = 24
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1400)
 def test_injured_runs_end_like_undisturbed_ones():
   done = subprocess.run(
       [sys.executable, '-m', 'tests.chaos', f'--injuries={_INJURIES}',
        '--workers=1,2', '--seed=1'], cwd=_ROOT, capture_output=True,
-      text=True, check=False, timeout=1800)
+      text=True, check=False, timeout=1380)
   assert done.returncode == 0, done.stdout + done.stderr
   *rows, end = done.stdout.splitlines()
   assert end == f'{_INJURIES} injuries, 0 wrong'

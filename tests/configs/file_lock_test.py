@@ -44,13 +44,29 @@ def test_who_is_leaving():
   assert not file_lock.is_leaving(str(os.getpid()))
   with subprocess.Popen(['sleep', '60']) as process:
     pid = str(process.pid)
-    process.send_signal(signal.SIGSTOP)
-    assert not file_lock.is_leaving(pid)
-    process.kill()
+    try:
+      process.send_signal(signal.SIGSTOP)
+      assert not file_lock.is_leaving(pid)
+    finally:
+      process.kill()
     end = time.monotonic() + 10
     while not file_lock.is_leaving(pid):  # A zombie until it is waited for.
       assert time.monotonic() < end
   assert file_lock.is_leaving(pid)
+
+
+def test_a_process_that_has_just_been_started_is_not_leaving():
+  """Its command line may still be empty."""
+  for _ in range(100):
+    with subprocess.Popen(['sleep', '60']) as process:
+      try:
+        assert not file_lock.is_leaving(str(process.pid))
+      finally:
+        process.kill()
+
+
+def test_no_process_has_such_a_number():
+  assert not file_lock.is_leaving('1' * 5000)
 
 
 @pytest.mark.parametrize('name, leaving', [
@@ -60,8 +76,8 @@ def test_who_was_killed_and_is_still_in_the_kernel(
   """SIGKILL, number 9, is bit 8 of the signals that a thread has yet to take.
   """
   (tmp_path / '7').mkdir()
-  (tmp_path / '7/cmdline').write_text('python')
   (tmp_path / '7/status').write_text(
-      f'Name:\tpython\nSigPnd:\t0000000000004200\n{name}:\t0000000000000100\n')
+      'Name:\tpython\nVmSize:\t9 kB\nSigPnd:\t0000000000004200\n'
+      f'{name}:\t0000000000000100\n')
   monkeypatch.setattr(file_lock, '_PROCESSES', tmp_path)
   assert file_lock.is_leaving('7') == leaving

@@ -217,8 +217,8 @@ def test_a_killed_process_has_time_to_leave(
     open_folder(tmp_path)
   assert set(asked) == {str(other.pid)}
   assert capsys.readouterr().err == (
-      f'warning: process {other.pid} is gone, or was killed, and still holds '
-      f'{tmp_path}/.lock: waiting up to 60 s.\n')
+      f'warning: {tmp_path}/.lock is held by process {other.pid}, which is '
+      'being killed or is not on this machine: waiting up to 60 s.\n')
 
 
 @pytest.mark.parametrize('code', [

@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from configs import schema
 from pipelines import sources
@@ -83,11 +84,20 @@ def test_images_grow_during_the_run(tmp_path):
   assert evaluate()['examples'] == 24
 
 
-def test_a_request_to_stop_ends_the_call_after_one_update():
+def test_a_request_to_stop_is_known_after_the_call():
   _, _, train = small_runs.build(
       small_runs.config(model=_BASELINE), 2, small_runs.random_source(37))
   call = train(0, 3, stop='SIGTERM')
-  assert (call.step, call.stop, call.images) == (1, True, 8)
+  assert (call.step, call.stop, call.images) == (3, True, 24)
+
+
+def test_the_update_that_breaks_the_loss_is_known_after_the_call():
+  _, state, train = small_runs.build(
+      small_runs.config(model=_BASELINE), 2, small_runs.random_source(37))
+  assert train(0, 1, stop=False).broken_at is None
+  state.params[-1].assign(tf.fill(state.params[-1].shape, np.nan))
+  call = train(1, 2, stop=False)
+  assert (call.step, call.broken_at) == (3, 2)
 
 
 def test_one_call_of_three_updates_equals_three_calls_of_one():
