@@ -54,10 +54,10 @@ def host() -> contextlib.AbstractContextManager:
   return tf.device('CPU:0')
 
 
-def on_host(*steps: int) -> list[tf.Tensor]:
-  """Returns numbers of steps as int64 scalars that stay on the host."""
+def on_host(first: int, last: int) -> tuple[tf.Tensor, tf.Tensor]:
+  """Returns two numbers of steps as int64 scalars that stay on the host."""
   with host():
-    return [tf.constant(step, tf.int64) for step in steps]
+    return tf.constant(first, tf.int64), tf.constant(last, tf.int64)
 
 
 def _with_xla(function):

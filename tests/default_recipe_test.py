@@ -19,6 +19,7 @@ def _scalars(folder):
           for tag in events.Tags()['tensors']}
 
 
+@pytest.mark.slow
 def test_default_recipe(tmp_path):
   workdir = tmp_path / 'run'
   result = processes.run(

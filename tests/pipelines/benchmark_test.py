@@ -80,6 +80,7 @@ def test_images_in_memory_beside_the_textbook(data_dir, name, flags, described):
   _assert_starts(starts)
 
 
+@pytest.mark.slow
 def test_stages_of_pictures_on_disk(data_dir):
   title, head, *rows, starts = _lines(
       *_ONE_ROUND, f'--data_dir={data_dir}', *_PHOTOS,

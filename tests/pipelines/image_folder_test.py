@@ -202,6 +202,7 @@ assert 'pipelines' not in sys.modules
 """
 
 
+@pytest.mark.slow
 def test_reading_needs_none_of_this_code(tmp_path):
   root = write_pictures(tmp_path / 'in', 'a/0.png', 'b/1.png')
   _prepare(root, tmp_path / 'out')
@@ -225,6 +226,7 @@ def _killed_while_reading(root, data_dir):
   _prepare(root, data_dir)
 
 
+@pytest.mark.slow
 def test_a_crash_leaves_nothing_that_looks_prepared(tmp_path):
   root = write_pictures(tmp_path / 'in', 'a/1.png', 'b/2.png', 'b/9.png')
   process = _FORKS.Process(

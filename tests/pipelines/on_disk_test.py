@@ -75,6 +75,7 @@ def test_the_memory_limit_decides_where_a_split_is_kept(data_dir):
       sources.InMemory)
 
 
+@pytest.mark.slow
 def test_crops_depend_on_the_position_and_not_on_the_hardware(data_dir):
   source = _open('photos', data_dir, image_size=16)
   crop = decoding.RandomCrop((16, 16, 3), seed=3)
@@ -138,6 +139,7 @@ def test_evaluation_takes_the_middle_of_each_picture_once(data_dir):
   assert counted == 11
 
 
+@pytest.mark.slow
 def test_repeats_are_copies_of_a_batch_with_draws_of_their_own(data_dir):
   source = _open('photos', data_dir, image_size=16)
   crop = decoding.RandomCrop((16, 16, 3), seed=3)
@@ -181,6 +183,7 @@ def test_a_picture_that_cannot_be_decoded_is_named(bad_dir):
       pass
 
 
+@pytest.mark.slow
 def test_bad_pictures_are_skipped_by_weight(bad_dir, data_dir):
   bad = _open('photos', bad_dir, image_size=16, skip_bad_images=True)
   crop = decoding.RandomCrop((16, 16, 3), seed=3)

@@ -30,6 +30,7 @@ def _config(**fields):
       augment=schema.Augment(**fields), seed=4)
 
 
+@pytest.mark.slow
 def test_rows_are_the_first_pictures_of_the_run_before_and_after(data_dir):
   source = sources.load('photos', 'train', Reading(data_dir), 64)
   config = _config(smallest_crop=0.3, erasing=0.7)

@@ -21,7 +21,8 @@ def _flip(copy, number, bit):
   copy.assign(tf.reshape(tf.constant(values), copy.shape))
 
 
-@pytest.mark.parametrize('replica', [0, 1, 2])
+@pytest.mark.parametrize('replica', [
+    0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
 def test_every_flipped_bit_changes_the_digest_of_its_replica(replica):
   state = _build(3)
   equal = state_lib.digests(state)

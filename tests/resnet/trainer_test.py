@@ -60,6 +60,7 @@ def test_xla_draws_the_same_augmentation():
   _assert_weights_agree(plain[0], compiled[0], 2e-5)
 
 
+@pytest.mark.slow
 def test_every_variable_is_the_same_on_all_replicas():
   _, state, _ = small_runs.train(small_runs.config(), 2)
   for path, variable in state.paths.items():

@@ -68,6 +68,7 @@ def test_images_cannot_be_measured_without_a_good_one(all_bad):
       'All images of the training split were skipped as bad: photos-train')
 
 
+@pytest.mark.slow
 def test_a_call_with_some_good_images_has_their_mean_loss(tmp_path):
   tiny_dataset.prepare_photos(tmp_path, bad=_NAMES[::2])
   train, call = _train(tmp_path)
