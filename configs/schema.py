@@ -134,6 +134,8 @@ class Config:
   schedule: Schedule = dataclasses.field(default_factory=Schedule)
   label_smoothing: float = share(0.0)
   precision: str = one_of('float32', 'bfloat16', 'float16')
+  # What replicas send and sum gradients in; half the bytes with the last two.
+  reduce_precision: str = one_of('float32', 'bfloat16', 'float16')
   global_batch: int = within(1, _MOST_IMAGES, 128)  # Images per update.
   # Images per step of an evaluation.
   eval_batch: int = within(1, _MOST_IMAGES, 500)
@@ -163,6 +165,16 @@ def _check_length(config):
         f'config.train_steps={config.train_steps} with config.global_batch='
         f'{config.global_batch} takes more than {MOST_POSITIONS} images: give '
         f'at most {MOST_POSITIONS // config.global_batch} steps.')
+
+
+def loss_precision(config: Config) -> str:
+  """Returns the precision that decides whether the loss is scaled.
+
+  float16 has too few exponents for gradients, computed or summed.
+  """
+  if 'float16' in (config.precision, config.reduce_precision):
+    return 'float16'
+  return config.precision
 
 
 def check_images(config: Config, height: int, width: int) -> None:

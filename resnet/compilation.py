@@ -10,19 +10,20 @@ from pipelines import augmentation
 from resnet.distribution import strategy as strategy_lib
 
 
-def compiler(config: schema.Config, strategy: tf.distribute.Strategy,
-             jit: str) -> Callable[[Callable], Callable]:
+def compiler(strategy: tf.distribute.Strategy, jit: str,
+             sync_batch_norm: bool = False) -> Callable[[Callable], Callable]:
   """Returns the wrapper for the functions of a step.
 
   Args:
-    config: what is trained; batch norm over replicas cannot be compiled.
     strategy: the devices.
     jit: 'true', 'false', or 'auto': on GPUs.
+    sync_batch_norm: whether the functions have batch norm that reduces over
+      replicas. It cannot be compiled, and nor can all else in its function.
 
   Raises:
     UserError: 'true' was given and the step cannot be compiled.
   """
-  if strategy_lib.use_xla(jit, strategy, config.model.sync_batch_norm):
+  if strategy_lib.use_xla(jit, strategy, sync_batch_norm):
     return _with_xla
   # Not a tf.function either: synchronised batch norm reduces over replicas,
   # which a nested function cannot.

@@ -10,7 +10,7 @@ from configs.process import host_memory
 from pipelines import augmentation, batches, on_disk
 from resnet import compilation, plan, steps
 from resnet import state as state_lib
-from resnet.distribution import feeding
+from resnet.distribution import feeding, out_of_memory
 
 
 class Evaluate:
@@ -34,12 +34,13 @@ class Evaluate:
         source.size, config.eval_batch, replicas)
     self._steps = batches.eval_steps(
         source.size, self._replica_batch, replicas)
+    self._eval_batch = config.eval_batch
     self._source, self._batch = source, self._replica_batch * replicas
     self._strategy, self._replicas = strategy, replicas
     self._iterator = None  # At the start of a pass.
     self._run = _make_run(strategy, functools.partial(
         steps.replica_eval_step, state,
-        evaluate=compilation.compiler(config, strategy, jit)(functools.partial(
+        evaluate=compilation.compiler(strategy, jit)(functools.partial(
             steps.evaluate, model=model,
             standardize=augmentation.standardize))))
 
@@ -68,7 +69,9 @@ class Evaluate:
       last = min(step + most, self._steps)
       read = range(step * self._batch,
                    min(last * self._batch, self._source.size))
-      with feeding.explained(self._source, lambda read=read: read):
+      with (feeding.explained(self._source, lambda read=read: read),
+            out_of_memory.explained('config.eval_batch', self._eval_batch,
+                                    self._replica_batch)):
         totals = self._run(
             iterator, *compilation.on_host(step, last), totals,
             feeding.host_values(stop_requested(), step_secs))

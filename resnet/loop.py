@@ -73,13 +73,14 @@ def train_and_evaluate(
 def _train(run):
   """Trains a session.Session to its end; returns the exit code."""
   while True:
-    # Workers tell each other in the next call, and stop after it.
-    if run.group.is_alone and run.asked_to_stop('training'):
-      run.stop = True
     _log(run)
     _evaluate(run)
     _save(run)
-    if run.is_last or run.stop:
+    # A run that is alone can stop before its first step. One of several workers
+    # makes a call even then: the others must learn of it.
+    if run.is_last or run.stop or (
+        run.group.is_alone and run.step == run.first_step
+        and run.asked_to_stop('training')):
       return _finish(run)
     _advance(run)
 
@@ -163,7 +164,10 @@ def _advance(run):
                  run.saves.after(step))
   most = min(run.options.steps_per_call or run.train.steps_per_call,
              boundary - step)
-  call = run.train(step, most, run.asked_to_stop('training'))
+  stop = run.asked_to_stop('training')
+  if stop and run.group.is_alone:  # Several workers make the same calls.
+    most = 1
+  call = run.train(step, most, stop)
   if call.broken_at is not None:
     raise _not_finite('the loss', call.broken_at, run.checkpoints)
   if step == run.first_step:  # Tracing and compiling count as start-up.

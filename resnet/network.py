@@ -16,7 +16,7 @@ _DTYPES = {'float32': 'float32', 'bfloat16': 'mixed_bfloat16',
 
 
 def build(config: schema.Config, strategy: tf.distribute.Strategy,
-          train_source: sources.Source
+          train_source: sources.Source, deterministic: bool = False
           ) -> tuple[keras.Model, state_lib.State]:
   """Builds the network of a config and its state at step 0, on every replica.
 
@@ -26,6 +26,8 @@ def build(config: schema.Config, strategy: tf.distribute.Strategy,
     train_source: the training split. It determines the shape of images, the
       number of classes and, unless the config gives them, the mean and standard
       deviation of pixels.
+    deterministic: whether gradients must be the same bits in every run, also on
+      GPUs.
 
   Returns:
     (the model, the variables that training changes).
@@ -37,19 +39,20 @@ def build(config: schema.Config, strategy: tf.distribute.Strategy,
   keras.utils.set_random_seed(config.seed)
   mean, stddev = pixel_statistics.mean_and_stddev(config.data, train_source)
   with strategy.scope():
-    model = _build_model(config, train_source)
+    model = _build_model(config, train_source, deterministic)
     state = state_lib.create(
-        model, optimizer=config.optimizer.name, precision=config.precision,
-        mean=mean, stddev=stddev)
+        model, optimizer=config.optimizer.name,
+        precision=schema.loss_precision(config), mean=mean, stddev=stddev)
   return model, state
 
 
-def _build_model(config, source):
+def _build_model(config, source, deterministic):
   fields = dataclasses.asdict(config.model)
   name = fields.pop('name')
   shared = {'image_shape': source.image_shape,
             'num_classes': source.num_classes,
-            'dtype': _DTYPES[config.precision]}
+            'dtype': _DTYPES[config.precision],
+            'deterministic': deterministic}
   sizes = config.augment.sizes
   if name == 'resnet':
     if sizes:

@@ -19,6 +19,7 @@ from pipelines import identity, sources
 from pipelines.options import Reading
 from resnet import evaluator, network, plan, trainer
 from resnet import state as state_lib
+from resnet.distribution import strategy
 from resnet.distribution.group import Disagreement, Group, Postponed
 from resnet.distribution.heartbeats import Heartbeats
 from resnet.execution.options import Options
@@ -104,11 +105,13 @@ def start(config: schema.Config, group: Group, folder: RunFolder,
     train_source, eval_source, data = _load_data(
         config, group, folder, options.reading)
     plan.check(config, train_source.size)
-    warning = plan.warning(config, train_source.size)
-    if warning and group.is_chief:
-      command_line.warn(warning)
+    for warning in (plan.warning(config, train_source.size),
+                    strategy.without_xla_warning(options.jit, group.strategy)):
+      if warning and group.is_chief:
+        command_line.warn(warning)
     schema.check_images(config, *train_source.image_shape[:2])
-    model, state = network.build(config, group.strategy, train_source)
+    model, state = network.build(config, group.strategy, train_source,
+                                 options.deterministic)
     total_steps = plan.total_steps(config, train_source.size)
     checkpoints = checkpoint.Checkpoints(
         folder.checkpoints, state.paths,
@@ -116,7 +119,8 @@ def start(config: schema.Config, group: Group, folder: RunFolder,
     step = _restore(checkpoints, group, state, total_steps)
     train = trainer.Train(
         config, group.strategy, model, state, train_source, jit=options.jit,
-        first_step=step, digest_positions=options.log_positions)
+        first_step=step, digest_positions=options.log_positions,
+        pack_mib=options.pack_mib)
     evaluate = evaluator.Evaluate(
         config, group.strategy, model, state, eval_source, jit=options.jit)
     logs, evals, saves = _events(config, options, train_source.size)

@@ -1,10 +1,11 @@
 """One update and one evaluation step: what every replica computes.
 
-Pure functions; everything is an argument. An update is 1. forward_backward
-(augment, standardize, model, loss, gradients)  2. the step's only collective,
-one sum over replicas of gradients, batch-norm statistics and metric sums
-3. update (optimizer). XLA may compile 1 and 3. A collective inside a compiled
-function fails on more than one replica, so 2 stays outside of both.
+Pure functions; everything is an argument. An update is 1. local_share, which is
+forward_backward (augment, standardize, model, loss, gradients), packed  2. the
+step's only collective, one sum over replicas of gradients, batch-norm
+statistics and metric sums  3. apply_total, which is update (optimizer) after
+unpacking. XLA may compile 1 and 3. A collective inside a compiled function
+fails on more than one replica, so 2 stays outside of both.
 """
 from collections.abc import Callable, Mapping, Sequence
 import functools
@@ -14,6 +15,7 @@ import tensorflow as tf
 
 from configs import schema
 from resnet import losses, optimizers, schedules
+from resnet.distribution.packing import Packing
 from resnet.state import State
 
 _SCALE_GROWS_AFTER = 2000  # Steps; Micikevicius et al. 2018, arXiv:1710.03740.
@@ -116,24 +118,74 @@ def update(
           tf.where(grows, tf.constant(0, tf.int64), good_steps))
 
 
+def local_share(
+    params: Sequence[tf.Tensor], statistics: Sequence[tf.Tensor],
+    mean: tf.Tensor, stddev: tf.Tensor, loss_scale: tf.Tensor,
+    batch: Mapping[str, tf.Tensor], host: tf.Tensor, *,
+    forward_backward: Callable, digest: Callable, packing: Packing
+    ) -> list[tf.Tensor]:
+  """Computes what this replica adds to the step's sum.
+
+  Args:
+    params: see forward_backward, also for the next five.
+    statistics: ...
+    mean: ...
+    stddev: ...
+    loss_scale: ...
+    batch: ...
+    host: float32 [k], what the processes tell each other.
+    forward_backward: the function above, with its keyword arguments bound.
+    digest: positions int64 [b] -> float32 [d], to be summed.
+    packing: of gradients, statistics and float32 [k + 3 + d].
+  """
+  gradients, statistics, sums = forward_backward(
+      params, statistics, mean, stddev, loss_scale, batch)
+  return packing.pack(gradients, statistics, tf.concat(
+      [host, sums, digest(batch['position'])], 0))
+
+
+def apply_total(
+    params: Sequence[tf.Tensor], slots: Sequence[Sequence[tf.Tensor]],
+    loss_scale: tf.Tensor, good_steps: tf.Tensor, step: tf.Tensor,
+    vectors: Sequence[tf.Tensor], *, update: Callable, packing: Packing
+    ) -> tuple[tuple, tf.Tensor]:
+  """Computes the state after a step from the sums over all replicas.
+
+  Args:
+    params: see update, also for the next four.
+    slots: ...
+    loss_scale: ...
+    good_steps: ...
+    step: ...
+    vectors: of `local_share`, summed.
+    update: the function above, with its keyword arguments bound.
+    packing: as in `local_share`.
+
+  Returns:
+    ((params, slots, loss_scale, good_steps, statistics), float32 [k + 3 + d]).
+  """
+  gradients, statistics, sums = packing.unpack(vectors)
+  new = update(params, slots, gradients, loss_scale, good_steps, step)
+  return (*new, statistics), sums
+
+
 def replica_train_step(
     state: State, batch: Mapping[str, tf.Tensor], host: tf.Tensor,
-    step: tf.Tensor, *, forward_backward: Callable, update: Callable,
-    digest: Callable | None = None) -> tf.Tensor:
+    step: tf.Tensor, *, local_share: Callable, apply_total: Callable
+    ) -> tf.Tensor:
   """Makes one update on one replica.
 
   Call it through strategy.run, on all replicas at once.
 
   Args:
-    state: all but step, mean and stddev is assigned.
+    state: all but step, mean and stddev is assigned; digest only if there is
+      one.
     batch: this replica's share, see forward_backward.
     host: float32 [k], what the processes tell each other.
     step: int64 scalar, updates before this one.
-    forward_backward: the function above, with its keyword arguments bound;
-      compiled or not.
-    update: likewise.
-    digest: positions int64 [b] -> float32 [3], added to state.digest; None:
-      leaves state.digest alone.
+    local_share: the function above, with its keyword arguments bound; compiled
+      or not.
+    apply_total: likewise.
 
   Returns:
     float32 [*host, loss_sum, correct, count], summed over all replicas.
@@ -141,23 +193,26 @@ def replica_train_step(
   params, statistics, slots = _read((state.params, state.statistics,
                                      state.slots))
   loss_scale, good_steps = _read((state.loss_scale, state.good_steps))
-  gradients, statistics, sums = forward_backward(
+  vectors = _sum_over_replicas(local_share(
       params, statistics, _read(state.mean), _read(state.stddev), loss_scale,
-      batch)
-  drawn = digest(batch['position']) if digest else tf.zeros([0])
-  gradients, statistics, totals = _sum_over_replicas(
-      gradients, statistics, tf.concat([host, sums, drawn], 0))
-  sizes = [vector.shape.num_elements() for vector in (host, sums, drawn)]
-  host, sums, drawn = tf.split(totals, sizes)  # pyright: ignore[reportArgumentType]
-  new = update(params, slots, gradients, loss_scale, good_steps, step)
+      batch, host))
+  new, sums = apply_total(params, slots, loss_scale, good_steps, step, vectors)
   tf.nest.map_structure(
       lambda variable, value: variable.assign(value),
       (state.params, state.slots, state.loss_scale, state.good_steps,
-       state.statistics), (*new, statistics))
+       state.statistics), new)
+  sizes = [host.shape[0], 3, sums.shape[0] - host.shape[0] - 3]  # pyright: ignore[reportOptionalOperand]
+  host, sums, drawn = tf.split(sums, sizes)  # pyright: ignore[reportArgumentType]
   state.sums.assign_add(sums)
-  if digest:
+  if drawn.shape[0]:
     state.digest.assign_add(tf.cast(drawn, tf.int64))
   return tf.concat([host, sums], 0)
+
+
+def no_digest(positions: tf.Tensor) -> tf.Tensor:
+  """Returns float32 [0], the digest of a run that writes none."""
+  del positions
+  return tf.zeros([0])
 
 
 def evaluate(
@@ -211,21 +266,13 @@ def replica_eval_step(state: State, batch: Mapping[str, tf.Tensor],
   return tf.concat([host, sums], 0)
 
 
-def _sum_over_replicas(gradients, statistics, sums):
-  """Makes the step's only collective: averages statistics, adds up the rest.
-
-  In Keras each replica has moving statistics of its own. Averaging them at
-  every step keeps all state equal, so that any one copy is the checkpoint.
-  """
+def _sum_over_replicas(vectors):
+  """Makes the step's only collective, or one for each type of several."""
   context = tf.distribute.get_replica_context()
-  replicas = context.num_replicas_in_sync
-  sizes = [s.shape.num_elements() for s in statistics]
-  flat = [tf.reshape(s, [-1]) / replicas for s in statistics]
-  *gradients, vector = context.all_reduce(
-      tf.distribute.ReduceOp.SUM, [*gradients, tf.concat([sums, *flat], 0)])
-  sums, *flat = tf.split(vector, [sums.shape[0], *sizes])
-  statistics = [tf.reshape(f, s.shape) for f, s in zip(flat, statistics)]
-  return gradients, statistics, sums
+  if context.num_replicas_in_sync == 1:
+    return vectors
+  return [context.all_reduce(tf.distribute.ReduceOp.SUM, vector)
+          for vector in vectors]
 
 
 def _read(variables):

@@ -14,10 +14,12 @@ from configs.process import (
   progress,
   streams,
   tensorflow_process,
+  xla_autotuning,
 )
-from launch.cluster import contract
+from configs.process.errors import UserError
+from launch.cluster import cluster_flags, contract
 from pipelines import reading_flags
-from resnet.distribution import stop_signals
+from resnet.distribution import heartbeats, stop_signals
 from resnet.execution import execution_flags, training_flags
 
 parse = training_flags.parse
@@ -29,12 +31,14 @@ def main(parsed) -> int:
   command_line.refuse(others)
   stop_signals.end_at_once()
   streams.may_be_lost()  # What counts is in the run folder.
+  workdir = training_flags.workdir(recipe)
+  if flags.FLAGS.deterministic:
+    xla_autotuning.keep(workdir / heartbeats.FOLDER / f'{_rank()}.autotuning')
   with tensorflow_process.starting():
     from resnet import loop, session
     from resnet.distribution import workers
     from resnet.run import report, run_folder
 
-  workdir = training_flags.workdir(recipe)
   progress.watch(workdir)
   if flags.FLAGS.strategy == contract.MULTI_WORKER:
     # A worker that is restarted after the others are done must not wait for
@@ -64,6 +68,16 @@ def main(parsed) -> int:
 
   return workers.run(
       lambda: execution_flags.make_strategy(workers_allowed=True), train)
+
+
+def _rank() -> int:
+  """Returns the rank of this worker; 0 if it is not known."""
+  if flags.FLAGS.strategy != contract.MULTI_WORKER:
+    return 0
+  try:
+    return cluster_flags.get().rank
+  except UserError:  # Raised again when the workers join.
+    return 0
 
 
 def run() -> None:

@@ -15,8 +15,9 @@ from configs.process.errors import UserError
 from pipelines import augmentation, batches, decoding, on_disk, order
 from resnet import compilation, plan, schedules, steps
 from resnet import state as state_lib
-from resnet.distribution import feeding
+from resnet.distribution import feeding, out_of_memory
 from resnet.distribution import strategy as strategy_lib
+from resnet.distribution.packing import Packing
 
 
 class Call(NamedTuple):
@@ -36,7 +37,8 @@ class Train:
 
   def __init__(self, config: schema.Config, strategy: tf.distribute.Strategy,
                model, state: state_lib.State, source, *, jit: str,
-               first_step: int, digest_positions: bool = False):
+               first_step: int, digest_positions: bool = False,
+               pack_mib: int = 0):
     """Builds the calls; nothing is read or traced yet.
 
     Args:
@@ -48,6 +50,7 @@ class Train:
       jit: 'true', 'false' or 'auto'.
       first_step: updates done before this process.
       digest_positions: whether `digest` will be called.
+      pack_mib: see packing.Packing.
 
     Raises:
       UserError: the replicas cannot share the global batch evenly.
@@ -58,17 +61,16 @@ class Train:
     self._warmup_steps = plan.warmup_steps(config, source.size)
     _check_batch(config, strategy.num_replicas_in_sync)
     self._stream_end = first_step
-    self._digest = order.digest if digest_positions else None
-    self._run = self._make_run(
-        model, compilation.compiler(config, strategy, jit),
-        compilation.augment(config, strategy, jit))
+    self._run = _make_run(strategy, self._replica_step(
+        model, jit, order.digest if digest_positions else steps.no_digest,
+        pack_mib))
     self.steps_per_call, self._step_secs = 1, 0.0
 
   def __call__(self, step: int, most: int, stop: object) -> Call:
     """Trains `most` updates; fewer if the stream ends.
 
-    Nothing is read from the devices before they are done, so that no device
-    waits for the host between two updates.
+    No value that a device computes decides whether to go on, so that it is not
+    copied to the host at each update.
 
     Args:
       step: updates done.
@@ -79,8 +81,10 @@ class Train:
       self._open_stream(step)
     last = min(step + most, self._stream_end)
     host_memory.keep_freed()
-    started = time.monotonic()
-    with feeding.explained(self._source, lambda: self._examples(step, last)):
+    started, replicas = time.monotonic(), self._strategy.num_replicas_in_sync
+    n = self._config.global_batch
+    with (feeding.explained(self._source, lambda: self._examples(step, last)),
+          out_of_memory.explained('config.global_batch', n, n // replicas)):
       totals, good, input_secs = self._run(
           self._iterator, *compilation.on_host(step, last),
           feeding.host_values(stop, self._step_secs))
@@ -90,7 +94,7 @@ class Train:
     done, good = last - step, int(good)
     self._step_secs = seconds / done
     self.steps_per_call = plan.steps_of_next_call(
-        done, secs_sum / self._strategy.num_replicas_in_sync)
+        done, secs_sum / replicas)
     images = max(int(count), 1)  # All of them may have been skipped as bad.
     return Call(last, step + good + 1 if good < done else None, bool(stop_sum),
                 int(count), loss_sum / images, correct / images, seconds,
@@ -161,53 +165,68 @@ class Train:
         seed=self._config.seed, global_batch=n,
         repeats=self._config.augment.repeats).numpy()
 
-  def _make_run(self, model, compiled, augment):
-    """Returns the tf.function that makes several updates in a row."""
+  def _replica_step(self, model, jit, digest, pack_mib):
+    """Returns steps.replica_train_step with all but its inputs bound."""
     config, strategy = self._config, self._strategy
-    replica_step = functools.partial(
-        steps.replica_train_step, self._state, digest=self._digest,
-        forward_backward=compiled(functools.partial(
-            steps.forward_backward, model=model, augment=augment,
-            standardize=augmentation.standardize,
-            label_smoothing=config.label_smoothing,
-            global_batch=config.global_batch)),
-        update=compiled(functools.partial(
-            steps.update, optimizer=config.optimizer, schedule=config.schedule,
-            decayed=[v.path.endswith('kernel')
-                     for v in model.trainable_variables],
-            total_steps=self._total_steps, warmup_steps=self._warmup_steps,
-            precision=config.precision)))
+    augment = compilation.augment(config, strategy, jit)
+    compile_share = compilation.compiler(
+        strategy, jit, config.model.sync_batch_norm)
+    compile_rest = compilation.compiler(strategy, jit)
+    packing = Packing.of(
+        self._state.params, self._state.statistics,
+        replicas=strategy.num_replicas_in_sync,
+        precision=config.reduce_precision, pack_mib=pack_mib)
+    return functools.partial(
+        steps.replica_train_step, self._state,
+        local_share=compile_share(functools.partial(
+            steps.local_share, packing=packing, digest=digest,
+            forward_backward=functools.partial(
+                steps.forward_backward, model=model, augment=augment,
+                standardize=augmentation.standardize,
+                label_smoothing=config.label_smoothing,
+                global_batch=config.global_batch))),
+        apply_total=compile_rest(functools.partial(
+            steps.apply_total, packing=packing, update=functools.partial(
+                steps.update, optimizer=config.optimizer,
+                schedule=config.schedule,
+                decayed=[v.path.endswith('kernel')
+                         for v in model.trainable_variables],
+                total_steps=self._total_steps, warmup_steps=self._warmup_steps,
+                precision=schema.loss_precision(config)))))
 
-    now = _clock()
 
-    # AutoGraph would take as long to convert the step as it takes to trace it.
-    @tf.function(autograph=False)
-    def run(iterator, step, last, host):
+def _make_run(strategy, replica_step):
+  """Returns the tf.function that makes several updates in a row."""
+  now = _clock()
 
-      def goes_on(step, *_):
-        with compilation.host():
-          return step < last
+  # AutoGraph would take as long to convert the step as it takes to trace it.
+  @tf.function(autograph=False)
+  def run(iterator, step, last, host):
 
-      def update(step, totals, good, waited):
-        with compilation.host():
-          asked = now()
-        batch = next(iterator)
-        with compilation.host(), tf.control_dependencies(
-            [strategy.experimental_local_results(batch)[0]['weight']]):
-          waited += now() - asked
-        per_replica = strategy.run(replica_step, args=(batch, host, step))
-        totals += strategy.experimental_local_results(per_replica)[0]
-        # A sum that is not finite stays so.
-        good += tf.cast(tf.math.is_finite(totals[2]), tf.float32)
-        with compilation.host():
-          step += 1
-        return step, totals, good, waited
+    def goes_on(step, *_):
+      with compilation.host():
+        return step < last
 
-      return tf.while_loop(goes_on, update, [
-          step, tf.zeros([5]), tf.constant(0.0),
-          tf.constant(0.0, tf.float64)])[1:]
+    def update(step, totals, good, waited):
+      with compilation.host():
+        asked = now()
+      batch = next(iterator)
+      with compilation.host(), tf.control_dependencies(
+          [strategy.experimental_local_results(batch)[0]['weight']]):
+        waited += now() - asked
+      per_replica = strategy.run(replica_step, args=(batch, host, step))
+      totals += strategy.experimental_local_results(per_replica)[0]
+      # A sum that is not finite stays so.
+      good += tf.cast(tf.math.is_finite(totals[2]), tf.float32)
+      with compilation.host():
+        step += 1
+      return step, totals, good, waited
 
-    return run
+    return tf.while_loop(goes_on, update, [
+        step, tf.zeros([5]), tf.constant(0.0),
+        tf.constant(0.0, tf.float64)])[1:]
+
+  return run
 
 
 def _clock():

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 
-from configs.process import command_line, xla_cache
+from configs.process import command_line, xla_autotuning, xla_cache
 
 # config.precision is what sets the precision.
 _PRECISION = re.compile(
@@ -25,7 +25,7 @@ _NUMERIC = re.compile(
 # number in force.
 _NOT_NUMERIC = re.compile(
     'TF_CONFIG|TF_CPP_.*|TF_GRPC_.*|TF_SQLITE_.*|TF_NUM_INTRAOP_THREADS|'
-    'TF_FORCE_GPU_ALLOW_GROWTH|TF_GPU_ALLOCATOR|'
+    'TF_FORCE_GPU_ALLOW_GROWTH|TF_GPU_ALLOCATOR|TF_GPU_THREAD_(MODE|COUNT)|'
     '.*(_LOG|VERBOSE|VERBOSITY|DUMP|DEBUG|TRACE|_DIR|_PATH|_HOME|_FILE).*')
 
 
@@ -64,6 +64,10 @@ def variables(environ: Mapping[str, str]) -> dict[str, str]:
   """
   found = {name: value for name, value in environ.items()
            if _NUMERIC.fullmatch(name) and not _NOT_NUMERIC.fullmatch(name)}
-  flags = xla_cache.others(found.pop('TF_XLA_FLAGS', ''))
-  return dict(sorted({**found, **({'TF_XLA_FLAGS': flags} if flags else {})
-                      }.items()))
+  # Where XLA keeps its cache and its choices.
+  for name, others in (('TF_XLA_FLAGS', xla_cache.others),
+                       ('XLA_FLAGS', xla_autotuning.others)):
+    flags = others(found.pop(name, ''))
+    if flags:
+      found[name] = flags
+  return dict(sorted(found.items()))

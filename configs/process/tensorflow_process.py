@@ -11,15 +11,20 @@ a package.
 """
 from collections.abc import Iterator
 import contextlib
+import os
 
 from configs.process import host_memory, numerics, quiet, xla_cache
 
 
 @contextlib.contextmanager
 def starting() -> Iterator[None]:
-  """Sets memory, numerics and logging; import TensorFlow in the block."""
+  """Sets memory, threads, numerics and logging; import TensorFlow in the block.
+  """
   host_memory.keep_freed()  # Before TensorFlow has threads.
   xla_cache.use()
+  # Two threads for each GPU that do nothing but start its kernels. Otherwise
+  # these wait for threads that prepare images.
+  os.environ.setdefault('TF_GPU_THREAD_MODE', 'gpu_private')
   numerics.prepare()
   with quiet.tensorflow_import():
     yield

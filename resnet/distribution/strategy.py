@@ -90,6 +90,31 @@ def use_xla(jit: str, strategy: tf.distribute.Strategy,
       jit == 'auto' and on_gpus(strategy) and not collective)
 
 
+def without_xla_warning(jit: str,
+                        strategy: tf.distribute.Strategy) -> str | None:
+  """Returns a warning if GPUs are to train without XLA; None otherwise.
+
+  Args:
+    jit: 'true', 'false' or 'auto'.
+    strategy: the devices.
+  """
+  if jit != 'false' or not on_gpus(strategy):
+    return None
+  return ('--jit=false is very slow on GPUs: outside of XLA, TensorFlow has no '
+          'GPU kernels for many of the integer operations that augment images, '
+          'so images are copied to the host and back in every step; give '
+          '--jit=auto, unless you are looking for a fault of XLA.')
+
+
+def let_memory_grow() -> None:
+  """Makes TensorFlow take the memory of GPUs as it needs it, not all at once.
+
+  Call it before TensorFlow touches its devices. Without GPUs it does nothing.
+  """
+  for gpu in tf.config.list_physical_devices('GPU'):
+    tf.config.experimental.set_memory_growth(gpu, True)
+
+
 def on_gpus(strategy: tf.distribute.Strategy) -> bool:
   """Returns whether every device of a strategy is a GPU."""
   return all('GPU' in d for d in strategy.extended.worker_devices)

@@ -56,12 +56,14 @@ def join(cluster: resolver.Cluster, options: WorkerOptions,
 
   Raises:
     UserError: an address cannot be resolved, or its port cannot be opened.
+    Disagreement: the workers have different devices.
     LostPeer: a worker did not start in time.
   """
   proxies.bypass(cluster.addresses, os.environ)
   left_secs = peers.wait_for_all(cluster, options.start_secs)
   strategy = _register(cluster, options, min(left_secs, _REGISTER_SECS),
                        virtual_devices)
+  _check_devices(cluster, strategy)
   # All workers have equally many batches. Asking before each step who has one
   # left would cost a collective, and the batches their static shape.
   strategy.extended.experimental_enable_get_next_as_optional = False
@@ -137,7 +139,7 @@ def _register(cluster, options, left_secs, virtual_devices):
   service._coordination_service_config.cluster_register_with_barrier = True
   communication = tf.distribute.experimental.CommunicationOptions(
       implementation=tf.distribute.experimental.CommunicationImplementation(
-          options.collectives.upper()),
+          _collectives(options.collectives).upper()),
       timeout_seconds=options.collective_secs or None,
       bytes_per_pack=options.pack_mib * 2**20)
   tasks = tf.distribute.cluster_resolver.SimpleClusterResolver(
@@ -150,6 +152,37 @@ def _register(cluster, options, left_secs, virtual_devices):
     return tf.distribute.MultiWorkerMirroredStrategy(tasks, communication)
   except tf.errors.OpError as error:
     raise _not_joined(cluster, left_secs, error) from error
+
+
+def _collectives(choice):
+  """Returns 'nccl' or 'ring'.
+
+  TensorFlow's own AUTO sums over gRPC unless something else asks for NCCL. All
+  workers must choose alike: see _check_devices.
+  """
+  if choice != 'auto':
+    return choice
+  return 'nccl' if tf.config.list_physical_devices('GPU') else 'ring'
+
+
+def _check_devices(cluster, strategy):
+  """Raises Disagreement unless all workers have equally many GPUs, or CPUs.
+
+  TensorFlow takes it for granted: each would wait for replicas that the others
+  do not have. So it cannot be asked by a collective.
+  """
+  devices = strategy.extended.worker_devices
+  kind = tf.DeviceSpec.from_string(devices[0]).device_type
+  service, wait_ms = _context(), int(1000 * _REGISTER_SECS)
+  service.set_config_key_value(
+      f'devices/{cluster.rank}', f'{len(devices)} x {kind}')
+  chief, *others = (service.get_config_key_value(f'devices/{rank}', wait_ms)
+                    for rank in range(len(cluster.addresses)))
+  for rank, found in enumerate(others, 1):
+    if found != chief:
+      raise Disagreement(
+          f'Worker {rank} trains on {found}, but worker 0 on {chief}: give all '
+          'workers the same number of GPUs, or of --virtual_devices.')
 
 
 def _use_virtual_devices(replicas):

@@ -29,9 +29,13 @@ def define() -> None:
   flags.DEFINE_bool(
       'deterministic', False, 'Uses deterministic operations on GPUs: the same '
       'bits in every run, at some cost in speed. CPUs do not need it.')
+  flags.DEFINE_bool(
+      'memory_growth', False, 'Takes the memory of GPUs as it is needed, not '
+      'all of it at the start: for GPUs that other programs use, too.')
   flags.DEFINE_enum(
       'collectives', _DEFAULTS.collectives, options_lib.COLLECTIVES, 'How '
-      'workers sum gradients. auto: NCCL on GPUs, ring elsewhere.')
+      'workers sum gradients. nccl: by NCCL, between GPUs. ring: through the '
+      'host, by gRPC. auto: nccl if this worker has GPUs, else ring.')
   flags.DEFINE_integer(
       'start_secs', _DEFAULTS.start_secs, 'Seconds that workers wait for each '
       'other when they start.', lower_bound=1)
@@ -66,6 +70,8 @@ def make_strategy(workers_allowed: bool = False):
   values = flags.FLAGS
   if values.deterministic:
     tf.config.experimental.enable_op_determinism()
+  if values.memory_growth:
+    strategy.let_memory_grow()
   if values.strategy == contract.MULTI_WORKER:
     if not workers_allowed:
       raise UserError(

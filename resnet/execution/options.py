@@ -37,5 +37,7 @@ class WorkerOptions(NamedTuple):
   collectives: str = 'auto'  # One of COLLECTIVES.
   start_secs: int = 600  # Until all workers must have started.
   heartbeat_secs: int = 10  # Until a silent worker counts as lost.
-  collective_secs: int = 0  # Until a collective counts as hung; 0: never.
+  # Until a collective counts as hung; 0: never. Longer than any worker may be
+  # late: compiling, evaluating, saving, waiting for a slow file server.
+  collective_secs: int = 1800
   pack_mib: int = 0  # Size of the packs that gradients are summed in; 0: one.

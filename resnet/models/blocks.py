@@ -46,8 +46,7 @@ class Blocks:
     if imagenet:
       # Zeros never change a maximum over the outputs of a ReLU.
       x = layers.pad(x, 'stem_pool_pad', 1)
-      x = keras.layers.MaxPooling2D(
-          3, 2, dtype=layers.dtype, name='stem_pool')(x)
+      x = layers.max_pool(x, 'stem_pool', 3, 2)
     return x
 
   def block(self, x: keras.KerasTensor, stage: int, index: int,

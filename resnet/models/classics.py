@@ -103,8 +103,8 @@ NAMES = tuple(_NETWORKS)
 
 def build(name: str, *, image_shape: tuple[int, ...], num_classes: int,
           batch_norm_momentum: float, batch_norm_epsilon: float,
-          sync_batch_norm: bool, draw_uniform: Callable,
-          dtype: str) -> keras.Model:
+          sync_batch_norm: bool, draw_uniform: Callable, dtype: str,
+          deterministic: bool = False) -> keras.Model:
   """Builds a classic network with fresh weights.
 
   Args:
@@ -118,6 +118,8 @@ def build(name: str, *, image_shape: tuple[int, ...], num_classes: int,
       [0, 1), a pure function; the salt tells the model's dropouts apart. Never
       called by lenet5 and inception10, which have no dropout.
     dtype: Keras dtype policy of every layer but the last, which is float32.
+    deterministic: whether gradients must be the same bits in every run, also on
+      GPUs.
 
   Returns:
     Keras functional model, {'image': float32 [b, h, w, c], standardized} and,
@@ -136,8 +138,8 @@ def build(name: str, *, image_shape: tuple[int, ...], num_classes: int,
   inputs = {'image': network_input('image', image_shape)}
   if any(isinstance(row, _Drop) for row in rows):
     inputs['position'] = network_input('position', (), 'int64')
-  layers = Layers(
-      batch_norm_momentum, batch_norm_epsilon, sync_batch_norm, dtype)
+  layers = Layers(batch_norm_momentum, batch_norm_epsilon, sync_batch_norm,
+                  dtype, deterministic)
   x = inputs['image']
   for index, row in enumerate(rows, 1):
     layer_name = f'layer{index}_{type(row).__name__.strip("_").lower()}'
@@ -159,7 +161,7 @@ def _add(layers: Layers, x: keras.KerasTensor, name: str,
     case _Cell():
       return _cell(layers, x, name, row)
     case _Pool(size):
-      layer = keras.layers.MaxPooling2D(size, 2, dtype=layers.dtype, name=name)
+      return layers.max_pool(x, name, size, 2)
     case _Dense(units, activation):
       layer = keras.layers.Dense(
           units, activation, dtype=layers.dtype, name=name)
@@ -183,8 +185,7 @@ def _conv(layers, x, name, row):
 def _cell(layers, x, name, row):
   """[b, h, w, c] -> [b, ceil(h / strides), ceil(w / strides), 4 filters]."""
   one = _Conv(row.filters, 1, row.strides)
-  pooled = keras.layers.MaxPooling2D(
-      3, 1, 'same', dtype=layers.dtype, name=f'{name}_pool')(x)
+  pooled = layers.max_pool(x, f'{name}_pool', 3, 1, 'same')
   branches = [_conv(layers, x, f'{name}_1x1', one)]
   for kernel in (3, 5):
     prefix = f'{name}_{kernel}x{kernel}'

@@ -6,6 +6,7 @@ import functools
 import keras
 
 from resnet.models.batch_norm import BatchNorm
+from resnet.models.max_pool import MaxPool
 
 
 def network_input(name: str, shape: Sequence[int | None],
@@ -22,6 +23,7 @@ class Layers:
   batch_norm_epsilon: float
   sync_batch_norm: bool
   dtype: str  # Keras dtype policy.
+  deterministic: bool = False  # Whether gradients must be, also on GPUs.
 
   def conv(self, x: keras.KerasTensor, name: str, filters: int, kernel: int,
            stride: int = 1) -> keras.KerasTensor:
@@ -64,6 +66,12 @@ class Layers:
                 relu_name: str) -> keras.KerasTensor:
     """Adds batch norm and a ReLU."""
     return self.relu(self.norm(x, norm_name), relu_name)
+
+  def max_pool(self, x: keras.KerasTensor, name: str, size: int, stride: int,
+               padding: str = 'valid') -> keras.KerasTensor:
+    """Adds max-pooling; see max_pool for `padding`."""
+    make = MaxPool if self.deterministic else keras.layers.MaxPooling2D
+    return make(size, stride, padding, dtype=self.dtype, name=name)(x)
 
   def pad(self, x: keras.KerasTensor, name: str,
           pixels: int) -> keras.KerasTensor:

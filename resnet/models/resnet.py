@@ -25,7 +25,7 @@ def build(*, image_shape: tuple[int, ...], num_classes: int, family: str,
           depth: int, version: str, block: str, stem: str, width: int,
           shortcut: str, zero_init_last_gamma: bool, sync_batch_norm: bool,
           batch_norm_momentum: float, batch_norm_epsilon: float, dtype: str,
-          any_size: bool = False) -> keras.Model:
+          any_size: bool = False, deterministic: bool = False) -> keras.Model:
   """Builds a residual network with fresh weights.
 
   Args:
@@ -50,6 +50,8 @@ def build(*, image_shape: tuple[int, ...], num_classes: int, family: str,
     batch_norm_epsilon: added to variances.
     dtype: Keras dtype policy of every layer but the last, which is float32.
     any_size: whether images may also be larger than image_shape.
+    deterministic: whether gradients must be the same bits in every run, also on
+      GPUs.
 
   Returns:
     Keras functional model, {'image': float32 [b, h, w, c], standardized} ->
@@ -64,7 +66,8 @@ def build(*, image_shape: tuple[int, ...], num_classes: int, family: str,
   stages, block = variants.stages(family, depth, block)
   variants.check_image(image_shape, stem, len(stages))
   parts = blocks.Blocks(
-      Layers(batch_norm_momentum, batch_norm_epsilon, sync_batch_norm, dtype),
+      Layers(batch_norm_momentum, batch_norm_epsilon, sync_batch_norm, dtype,
+             deterministic),
       version, shortcut, zero_init_last_gamma)
   image = network_input(
       'image', (None, None, image_shape[-1]) if any_size else image_shape)

@@ -2,6 +2,7 @@
 from collections.abc import Mapping, Sequence
 import json
 import os
+import re
 from typing import Any
 
 from configs import schema
@@ -11,6 +12,8 @@ from resnet.run import progress, summaries
 from resnet.run.stopwatch import Stopwatch
 
 _WAITS, _WAIT_FRACTION = 3, 0.1  # Log points, and share of their time.
+# Of surroundings.differences: a flag whose value was known.
+_FLAG_CHANGE = re.compile('(--[a-z_]+): (?!not set)(.*) -> ')
 _FIGURES = ('step', 'best_step', 'best_accuracy', 'accuracy', 'examples',
             'seconds')
 _SHARES = ('training', 'input_wait', 'evaluation', 'checkpoints', 'start_up')
@@ -66,9 +69,13 @@ def settings_text(differences: Sequence[str]) -> str:
   Args:
     differences: see surroundings.differences.
   """
+  changed = [_FLAG_CHANGE.match(one) for one in differences]
+  flags = ' '.join(f'{one[1]}={one[2]}' for one in changed if one)
+  remedy = ('; to continue as before, stop the run now and add '
+            f'{flags} to the command') if flags else ''
   return (f'continuing with other settings ({"; ".join(differences)}): results '
           'may no longer be, to the last bit, those of a run that was never '
-          'stopped')
+          f'stopped{remedy}')
 
 
 def values_text(values: Mapping[str, float]) -> str:

@@ -48,7 +48,8 @@ class Maker:
     """Returns functions that augment as asked; their first calls trace."""
     config = dataclasses.replace(self._config, augment=augment)
     augment_images = compilation.augment(config, self._strategy, self._jit)
-    compiled = compilation.compiler(config, self._strategy, self._jit)
+    compiled = compilation.compiler(
+        self._strategy, self._jit, config.model.sync_batch_norm)
     forward_backward = tf.function(compiled(functools.partial(
         steps.forward_backward, model=self._model, augment=augment_images,
         standardize=augmentation.standardize,

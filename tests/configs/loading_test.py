@@ -68,7 +68,8 @@ _FACTS = {
 _NAMES = ', '.join(sorted(_FACTS))
 _AUGMENT_FIELDS = ', '.join(
     f'augment.{field.name}' for field in dataclasses.fields(schema.Augment))
-_TOP_FIELDS = ('label_smoothing, precision, global_batch, eval_batch, '
+_TOP_FIELDS = ('label_smoothing, precision, reduce_precision, '
+               'global_batch, eval_batch, '
                'train_epochs, train_steps, seed')
 
 

@@ -60,6 +60,7 @@ def test_what_may_change_the_last_bits_is_found():
       'TF_CONFIG': '{}', 'TF_CPP_MIN_LOG_LEVEL': '3', 'ONEDNN_VERBOSE': '1',
       'XLA_DUMP_TO': '/x', 'NCCL_DEBUG': 'INFO', 'NCCL_SOCKET_IFNAME': 'eth0',
       'NVIDIA_VISIBLE_DEVICES': 'all', 'TF_FORCE_GPU_ALLOW_GROWTH': 'true',
+      'TF_GPU_THREAD_MODE': 'gpu_private', 'TF_GPU_THREAD_COUNT': '4',
       'TF_NUM_INTRAOP_THREADS': '2', 'PATH': '/bin'}) == {
           'JSIMD_FORCENONE': '1', 'NCCL_ALGO': 'Tree',
           'NVIDIA_TF32_OVERRIDE': '0', 'OMP_NUM_THREADS': '1',

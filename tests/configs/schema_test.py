@@ -21,6 +21,7 @@ _ALLOWED = {
     'optimizer.name': ['sgd', 'adam'],
     'schedule.name': ['constant', 'step', 'cosine', 'polynomial'],
     'precision': ['float32', 'bfloat16', 'float16'],
+    'reduce_precision': ['float32', 'bfloat16', 'float16'],
 }
 # What is said of numbers out of range, and those of the fields with that range
 # that are allowed at its ends.
@@ -202,8 +203,8 @@ def test_to_dict_is_plain_and_nested():
   assert values['seed'] == 7
   assert list(values) == [
       'model', 'data', 'augment', 'optimizer', 'schedule', 'label_smoothing',
-      'precision', 'global_batch', 'eval_batch', 'train_epochs', 'train_steps',
-      'seed']
+      'precision', 'reduce_precision', 'global_batch', 'eval_batch',
+      'train_epochs', 'train_steps', 'seed']
 
 
 def test_from_dict_fills_in_defaults():
@@ -347,7 +348,8 @@ _AUGMENT_FIELDS = (
     'augment.magnitude, augment.brightness, augment.contrast, '
     'augment.saturation, augment.cutout, augment.erasing, augment.mixup, '
     'augment.cutmix')
-_TOP_FIELDS = ('label_smoothing, precision, global_batch, eval_batch, '
+_TOP_FIELDS = ('label_smoothing, precision, reduce_precision, '
+               'global_batch, eval_batch, '
                'train_epochs, train_steps, seed')
 
 

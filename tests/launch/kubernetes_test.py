@@ -92,6 +92,29 @@ def test_without_gpus_none_are_requested():
   assert container['resources']['limits'] == {'memory': '16Gi'}
 
 
+@pytest.mark.parametrize('kind', ['job', 'jobset', 'tfjob'])
+def test_two_workers_of_four_gpus_fit_on_a_node_of_eight(kind):
+  """Each pod gets GPUs of its own from the node's device plugin, which sets
+  what its processes see. Nothing here may override that, or keep two pods off
+  one node.
+  """
+  objects = command.objects(f'--kind={kind}', '--workers=2',
+                            '--gpus_per_worker=4')
+  assert not list(manifests.problems(objects))
+  assert manifests.count(manifests.trainer(objects)) == 2
+  spec = manifests.template(manifests.trainer(objects))['spec']
+  container, = spec['containers']
+  # A limit alone counts as a request, too: of GPUs the two must be equal.
+  assert container['resources']['limits']['nvidia.com/gpu'] == '4'
+  assert 'nvidia.com/gpu' not in container['resources']['requests']
+  assert not [one['name'] for one in container['env']
+              if one['name'].endswith('VISIBLE_DEVICES')]
+  assert not {'affinity', 'topologySpreadConstraints', 'hostNetwork',
+              'nodeName'} & set(spec)
+  assert all('hostPort' not in port for port in container['ports'])
+  assert not any(one.startswith('--devices') for one in container['command'])
+
+
 @pytest.mark.parametrize('kind, path, limit', [
     # A Job counts pods, and in one failure all four may fail.
     ('job', 'backoffLimit', 8), ('jobset', 'failurePolicy.maxRestarts', 2),

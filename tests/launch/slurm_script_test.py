@@ -1,4 +1,5 @@
 """The batch script, run by bash with stand-ins for Slurm's commands."""
+import json
 import os
 import pathlib
 import shutil
@@ -8,7 +9,9 @@ from typing import NamedTuple
 
 import pytest
 
+from configs.process import python_module
 from launch.slurm import script
+from tests.launch import slurm_cluster
 
 # Each worker prints its arguments, and ends as the test says.
 _WORKER = ('bash', '-c', 'printf "<%s>" "$@"; exit $ENDS', 'worker')
@@ -18,6 +21,8 @@ while [ "$1" != bash ]; do echo "$1" >> srun_options; shift; done
 rank=0 code=$SRUN_CODE
 for ends in $ENDINGS; do
   if [ $ends != lost ]; then
+    [ -z "$NODE_GPUS" ] || export CUDA_VISIBLE_DEVICES=$(
+        echo "$NODE_GPUS" | cut -d' ' -f$((rank % TASKS_PER_NODE + 1)))
     SLURM_PROCID=$rank ENDS=$ends "$@"
     [ $? -le $code ] || code=$ends
   fi
@@ -280,10 +285,59 @@ def test_options_of_srun(tmp_path):
       '--wait=9']
 
 
-def test_gpus_of_a_node_are_those_of_its_workers(tmp_path):
-  text = script.render(_job(tmp_path, workers_per_node=2, gpus_per_worker=4))
-  assert '\n#SBATCH --gpus-per-node=8\n' in text
-  assert '\n    --gpus-per-task=4\n' in text
+def test_each_worker_has_its_own_gpus(tmp_path):
+  """Those that srun gives it, not those of the batch script: all of the node's.
+
+  As Slurm 22.05 numbers them without cgroups; with cgroups each worker sees 4
+  that are called 0 to 3.
+  """
+  shows = ('bash', '-c', 'echo "[$SLURM_PROCID $CUDA_VISIBLE_DEVICES]"; '
+           'exit $ENDS')
+  ended = _run(
+      tmp_path, '0 0 0 0', {
+          'command': shows, 'workers_per_node': 2, 'gpus_per_worker': 4},
+      CUDA_VISIBLE_DEVICES='0,1,2,3,4,5,6,7', TASKS_PER_NODE='2',
+      NODE_GPUS='0,1,2,3 4,5,6,7')
+  for rank, gpus in enumerate(['0,1,2,3', '4,5,6,7'] * 2):
+    assert f'[{rank} {gpus}]\n' in ended.out
+
+
+@pytest.mark.slow
+def test_slurm_gives_each_worker_its_own_gpus(tmp_path, monkeypatch):
+  """On real nodes of 8 GPUs: files that stand in for devices."""
+  reason = slurm_cluster.why_not()
+  if reason:
+    pytest.skip(f'NO JOB WAS RUN ON SLURM: {reason}')
+  monkeypatch.setattr(slurm_cluster, 'GPUS', 8)
+  with slurm_cluster.running(tmp_path / 'cluster') as cluster:
+    done = cluster.run(
+        sys.executable, '-m', 'launch.slurm', '--nodes=2',
+        '--workers_per_node=2', '--gpus_per_worker=4',
+        '--module=tests.launch.slurm_stub', f'--log_dir={tmp_path}/logs', '--',
+        f'--workdir={tmp_path}/run', cwd=python_module.ROOT)
+    cluster.wait_for(done.stdout.split()[2], 'COMPLETED')
+  notes = [json.loads(path.read_text())
+           for path in sorted((tmp_path / 'run').glob('0_*.json'))]
+  assert [(note['host'], note['environ']['CUDA_VISIBLE_DEVICES'])
+          for note in notes] == [(node, gpus) for node in ('n8', 'n9')
+                                 for gpus in ('0,1,2,3', '4,5,6,7')]
+
+
+@pytest.mark.parametrize('workers_per_node, gpus_per_worker, of_node', [
+    (2, 4, 8), (8, 1, 8), (1, 8, 8), (4, 2, 8)])
+def test_a_step_asks_for_all_gpus_of_its_nodes(
+    tmp_path, workers_per_node, gpus_per_worker, of_node):
+  """Asked for less, Slurm would leave some unused; for more, it would wait."""
+  text = script.render(_job(
+      tmp_path, nodes=3, workers_per_node=workers_per_node,
+      gpus_per_worker=gpus_per_worker))
+  assert f'\n#SBATCH --gpus-per-node={of_node}\n' in text
+  for option in (f'--gpus-per-task={gpus_per_worker}', '--nodes=3',
+                 f'--ntasks={3 * workers_per_node}',
+                 f'--ntasks-per-node={workers_per_node}'):
+    assert f'\n    {option}\n' in text
+  assert text.count('--gpu') == 2  # None of sbatch's for tasks, no --gpu-bind.
+  assert 'CUDA_VISIBLE_DEVICES' not in text
 
 
 def test_options_of_sbatch(tmp_path):

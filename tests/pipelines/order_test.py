@@ -62,6 +62,16 @@ def test_digests_add_up_and_look_random():
   assert all(abs(whole - 128 * 127.5) < 5 * 836)
 
 
+def test_digests_are_bytes_of_splitmix64():
+  """The first numbers of splitmix64.c (Vigna 2015) with seed 0."""
+  for position, number in enumerate((
+      0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F,
+      0xF88BB8A8724C81EC)):
+    np.testing.assert_array_equal(
+        order.digest(tf.constant([position], tf.int64)),
+        list(number.to_bytes(8, 'little')[:3]))
+
+
 def test_digests_of_single_positions_differ():
   @tf.function  # Called eagerly, 10,000 digests would take 10 s.
   def digests(positions):

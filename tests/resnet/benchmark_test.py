@@ -368,7 +368,7 @@ def test_each_augmentation_is_timed():
 
 @pytest.mark.parametrize('module', [
     'resnet.tools.benchmark', 'resnet.tools.benchmark_augment',
-    'resnet.tools.profile_step'])
+    'resnet.tools.benchmark_gpu', 'resnet.tools.profile_step'])
 def test_a_wrong_flag_is_one_sentence(module):
   result = processes.run(module, '--round=1')
   assert (result.code, result.out) == (2, '')

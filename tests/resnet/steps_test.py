@@ -9,6 +9,7 @@ import tensorflow as tf
 from configs import schema
 from resnet import state as state_lib
 from resnet import steps
+from resnet.distribution.packing import Packing
 from tests.resnet import strategies
 
 
@@ -46,9 +47,28 @@ def _run_step(strategy, step, batch):
   return strategy.experimental_local_results(result)[0].numpy()
 
 
+def _replica_step(model, state, replicas, compiled, reduce_precision, *,
+                  standardize, **update):
+  """Returns steps.replica_train_step for a global batch of 4, unaugmented."""
+  packing = Packing.of(state.params, state.statistics, replicas=replicas,
+                       precision=reduce_precision)
+  return functools.partial(
+      steps.replica_train_step, state, host=tf.constant([0.0, 0.5]),
+      step=tf.constant(0, tf.int64),
+      local_share=compiled(functools.partial(
+          steps.local_share, digest=steps.no_digest, packing=packing,
+          forward_backward=functools.partial(
+              steps.forward_backward, model=model, augment=_leave_alone,
+              standardize=standardize, label_smoothing=0.0, global_batch=4))),
+      apply_total=compiled(functools.partial(
+          steps.apply_total, packing=packing, update=functools.partial(
+              steps.update, total_steps=1, warmup_steps=0, **update))))
+
+
 @pytest.mark.parametrize('jit', [False, True])
-@pytest.mark.parametrize('replicas', [1, 2])
-def test_update_and_sums_match_the_closed_form(replicas, jit):
+@pytest.mark.parametrize('replicas, reduce_precision', [
+    (1, 'float32'), (2, 'float32'), (2, 'bfloat16'), (2, 'float16')])
+def test_update_and_sums_match_the_closed_form(replicas, reduce_precision, jit):
   strategy = strategies.on_cpus(replicas)
   model, state = _linear_state(strategy)
   compiled = lambda f: tf.function(lambda *a: f(*a), jit_compile=jit)
@@ -59,23 +79,22 @@ def test_update_and_sums_match_the_closed_form(replicas, jit):
            'position': np.arange(4),
            'weight': np.ones(4, np.float32)}
 
-  totals = _run_step(strategy, functools.partial(
-      steps.replica_train_step, state, host=tf.constant([0.0, 0.5]),
-      step=tf.constant(0, tf.int64),
-      forward_backward=compiled(functools.partial(
-          steps.forward_backward, model=model, augment=_leave_alone,
-          standardize=lambda x, m, s: tf.cast(x, tf.float32) / 255,
-          label_smoothing=0.0, global_batch=4)),
-      update=compiled(functools.partial(
-          steps.update, optimizer=config,
-          schedule=schema.Schedule(name='constant', peak=0.5), decayed=[True],
-          total_steps=1, warmup_steps=0, precision='float32'))), batch)
+  totals = _run_step(strategy, _replica_step(
+      model, state, replicas, compiled, reduce_precision,
+      standardize=lambda x, m, s: tf.cast(x, tf.float32) / 255,
+      optimizer=config,
+      schedule=schema.Schedule(name='constant', peak=0.5), decayed=[True],
+      precision='float32'), batch)
 
   # Zero weights: softmax is 1/2 for both classes, the loss ln 2 per example.
   error = 0.5 - np.eye(2)[batch['label']]  # [4, 2]
   gradient = (batch['image'].reshape(4, 3) / 255).T @ error / 4
+  # A number rounded to k bits is off by at most 2**-k of itself. Two of them
+  # and their sum are rounded, all below 1; the rate is 0.5.
+  bits = {'float32': 24, 'float16': 11, 'bfloat16': 8}[reduce_precision]
   np.testing.assert_allclose(
-      model.trainable_variables[0].numpy(), -0.5 * gradient, rtol=1e-5)
+      model.trainable_variables[0].numpy(), -0.5 * gradient,
+      rtol=1e-5 if bits == 24 else 0, atol=3 * 2**-bits * 0.5)
   # Both logits are equal, so the answer is class 0.
   np.testing.assert_allclose(
       totals, [0, 0.5 * replicas, 4 * np.log(2), 2, 4], rtol=1e-6)
@@ -139,18 +158,12 @@ def test_batch_norm_statistics_are_the_mean_over_replicas():
   batch = {'image': np.array([1, 3, 10, 30], np.uint8).reshape(4, 1, 1, 1),
            'label': np.zeros(4, np.int32), 'position': np.arange(4),
            'weight': np.ones(4, np.float32)}
-  _run_step(strategy, functools.partial(
-      steps.replica_train_step, state, host=tf.constant([0.0, 0.5]),
-      step=tf.constant(0, tf.int64),
-      forward_backward=functools.partial(
-          steps.forward_backward, model=model, augment=_leave_alone,
-          standardize=lambda x, m, s: tf.cast(x, tf.float32),
-          label_smoothing=0.0, global_batch=4),
-      update=functools.partial(
-          steps.update, optimizer=schema.Optimizer(),
-          schedule=schema.Schedule(name='constant', peak=0.1),
-          decayed=[False] * 4, total_steps=1, warmup_steps=0,
-          precision='float32')), batch)
+  _run_step(strategy, _replica_step(
+      model, state, 2, lambda f: f, 'float32',
+      standardize=lambda x, m, s: tf.cast(x, tf.float32),
+      optimizer=schema.Optimizer(),
+      schedule=schema.Schedule(name='constant', peak=0.1),
+      decayed=[False] * 4, precision='float32'), batch)
   # Replica means 2 and 20, variances 1 and 100; from 0 and 1 at momentum 1/2.
   for value in state.statistics[0].values:
     np.testing.assert_allclose(value, [(2 + 20) / 2 / 2])

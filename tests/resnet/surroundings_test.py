@@ -76,6 +76,20 @@ def test_versions_are_compared_too():
       'longer be, to the last bit, those of a run that was never stopped')
 
 
+def test_a_run_that_is_resumed_without_its_flags_is_told_which_to_give():
+  begun, now = (surroundings.of(options, '') for options in (
+      Options(jit='true', deterministic=True), Options()))
+  text = report.settings_text(surroundings.differences(begun, now))
+  assert text.startswith('continuing with other settings (--jit: true -> auto; '
+                         '--deterministic: true -> false): results may no ')
+  assert text.endswith(
+      'never stopped; to continue as before, stop the run now and add '
+      '--jit=true --deterministic=true to the command')
+  # What an older version did not record is not known.
+  assert 'stop the run' not in report.settings_text(
+      ['--new: not set -> 0', 'TF_A: 1 -> 2', 'gpus: A -> B'])
+
+
 _FLAGS = ('--config.model.width=4', '--config.train_epochs=0',
           '--config.train_steps=4', '--save_every_steps=2', '--keep_last=5',
           '--log_every_steps=1', '--eval_every_epochs=0',
@@ -109,6 +123,7 @@ def test_a_resumed_run_says_what_has_changed(tmp_path):
   assert ('continuing with other settings (--jit: auto -> false; '
           'TF_ENABLE_ONEDNN_OPTS: not set -> 1): results may no longer'
       ) in other.err
+  assert 'stop the run now and add --jit=auto to the command' in other.err
   # What is lost of run.json and metrics.jsonl is not needed.
   for content in (None, b'\0' * 100):
     for name in ('run.json', 'metrics.jsonl'):

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from launch.cluster import resolver
 from resnet import trainer
-from resnet.distribution import feeding, group, heartbeats, peers
+from resnet.distribution import feeding, group, heartbeats, peers, workers
+from resnet.execution import options
 from resnet.run import checkpoint, run_folder
 from tests import processes
 from tests.resnet import evaluation_worker
@@ -97,6 +99,38 @@ def two_devices(tmp_path_factory):
                          f'--workdir={workdir}')
   assert result.code == 0, result.err
   return workdir
+
+
+@pytest.mark.slow
+def test_workers_with_other_devices_are_refused(tmp_path):
+  ports = _free_ports(2)
+  started = [_start(ports, rank, tmp_path / 'run', f'--virtual_devices={count}')
+             for rank, count in enumerate((2, 1))]
+  for result in [processes.finish(*one) for one in started]:
+    assert (result.code, result.out) == (2, '')
+    assert result.err.splitlines()[-1] == (
+        'error: Worker 1 trains on 1 x CPU, but worker 0 on 2 x CPU: give all '
+        'workers the same number of GPUs, or of --virtual_devices.')
+
+
+@pytest.mark.parametrize('choice, gpus, chosen', [
+    ('auto', 0, 'ring'), ('auto', 2, 'nccl'), ('ring', 2, 'ring'),
+    ('nccl', 0, 'nccl')])
+def test_workers_with_gpus_sum_by_nccl(monkeypatch, choice, gpus, chosen):
+  """A strategy that is asked for on GPUs, and not made: there are none here."""
+  service = types.SimpleNamespace(
+      configure_coordination_service=lambda *args, **kwargs: None,
+      _coordination_service_config=types.SimpleNamespace())
+  monkeypatch.setattr(workers, '_context', lambda: service)
+  monkeypatch.setattr(tf.config, 'list_physical_devices',
+                      lambda kind: ['a GPU'] * gpus)
+  monkeypatch.setattr(tf.distribute, 'MultiWorkerMirroredStrategy',
+                      lambda tasks, communication: communication)
+  communication = workers._register(
+      resolver.Cluster(('a:1', 'b:1'), 0),
+      options.WorkerOptions(collectives=choice), 60, virtual_devices=0)
+  assert communication.implementation.name == chosen.upper()
+  assert communication.timeout_seconds == 1800  # On by default.
 
 
 @pytest.mark.slow

@@ -106,8 +106,8 @@ def test_overrides(refused, flag, words):
 
 @pytest.mark.parametrize('program', [
     'pipelines.benchmark', 'pipelines.show', 'resnet.tools.benchmark',
-    'resnet.tools.benchmark_augment', 'resnet.tools.profile_step',
-    'resnet.tools.survey'])
+    'resnet.tools.benchmark_augment', 'resnet.tools.benchmark_gpu',
+    'resnet.tools.profile_step', 'resnet.tools.survey'])
 @pytest.mark.parametrize('flag', [
     '--config.seed=4294967296', '--config.global_batch=1000000000000',
     '--config.train_epochs=1e300', '--config=missing.py'])

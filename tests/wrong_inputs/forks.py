@@ -27,8 +27,8 @@ PROGRAMS = (
     'launch.local.__main__', 'launch.slurm.__main__', 'launch.sweep.__main__',
     'pipelines.benchmark', 'pipelines.prepare', 'pipelines.show',
     'resnet.evaluate', 'resnet.tools.benchmark',
-    'resnet.tools.benchmark_augment', 'resnet.tools.profile_step',
-    'resnet.tools.survey', 'resnet.train')
+    'resnet.tools.benchmark_augment', 'resnet.tools.benchmark_gpu',
+    'resnet.tools.profile_step', 'resnet.tools.survey', 'resnet.train')
 _TENSORFLOW = ('tensorflow', 'keras', 'tensorflow_datasets')
 _MOST_BYTES = 2**31  # Of memory that a program may reserve.
 _MOST_CPU_SECS = 4  # Then SIGXCPU: it hangs, or would.

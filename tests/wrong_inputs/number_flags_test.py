@@ -40,6 +40,9 @@ _FLAGS = {
         **_READING, **_EXECUTION, 'rounds': 'integer', 'block_secs': 'number'},
     'resnet.tools.benchmark_augment': {
         **_READING, **_EXECUTION, 'rounds': 'integer'},
+    'resnet.tools.benchmark_gpu': {
+        **_READING, 'max_mins': 'number', 'virtual_devices': 'integer',
+        'log_every_steps': 'integer', 'block_secs': 'number'},
     'resnet.tools.profile_step': {
         **_READING, **_EXECUTION, 'steps': 'integer'},
     'resnet.tools.survey': _TRAINING,

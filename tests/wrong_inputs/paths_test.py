@@ -5,8 +5,8 @@ import pytest
 _DATA_DIR = [
     'pipelines.benchmark', 'pipelines.prepare', 'pipelines.show',
     'resnet.evaluate', 'resnet.tools.benchmark',
-    'resnet.tools.benchmark_augment', 'resnet.tools.profile_step',
-    'resnet.tools.survey', 'resnet.train']
+    'resnet.tools.benchmark_augment', 'resnet.tools.benchmark_gpu',
+    'resnet.tools.profile_step', 'resnet.tools.survey', 'resnet.train']
 # (program, flag, others): what is given before the flag and its path.
 _FLAGS = [
     *((program, '--data_dir', ('--dataset=mnist',) * (
@@ -15,6 +15,7 @@ _FLAGS = [
     ('pipelines.show', '--output', ()),
     ('resnet.evaluate', '--workdir', ()),
     ('resnet.tools.benchmark', '--torch_python', ()),
+    ('resnet.tools.benchmark_gpu', '--output', ()),
     ('resnet.tools.survey', '--workdir', ()),
     ('resnet.train', '--workdir', ()),
     ('launch.local.__main__', '--log_dir', ('--workers=1',)),

@@ -159,6 +159,17 @@ _OTHERS = [
     ('launch.benchmark', '--steps=19', 'give an integer from 20 to'),
     ('resnet.tools.benchmark', '--block_secs=nan', 'give a number from 0 to'),
     ('resnet.tools.benchmark', '--rounds=0', 'give an integer from 1 to'),
+    ('resnet.tools.benchmark_gpu', '--parts=steps,step', '--parts=steps,step '
+     'is not allowed: give some of steps,loop,'),
+    ('resnet.tools.benchmark_gpu', '--parts=', 'give some of steps,loop,'),
+    ('resnet.tools.benchmark_gpu', '--batches=128,0',
+     '--batches=128,0 is not allowed: give numbers from 1 to 65536'),
+    ('resnet.tools.benchmark_gpu', '--batches=', 'give numbers from 1 to'),
+    ('resnet.tools.benchmark_gpu', '--max_mins=-1', 'give a number from 0 to'),
+    ('resnet.tools.benchmark_gpu', '--config.data.name=pets '
+     '--config=cifar10_resnet20', 'config.data.name=pets is not a data set'),
+    ('resnet.tools.benchmark_gpu', '--output=no/folder/x.json',
+     'no/folder/x.json cannot be written'),
     ('resnet.tools.profile_step', '--steps=0', 'give an integer from 1 to'),
     ('launch.doctor.__main__', '--wait_secs=nan', '--wait_secs=nan is not'),
     ('launch.doctor.__main__', '--wait_secs=1e300', 'from 0 to 1000000000.'),

@@ -1,0 +1,1 @@
+"""The parts of benchmark_gpu: each is measured in a process of its own."""
