@@ -17,6 +17,7 @@ from tensorflow.python.eager import context
 from resnet import evaluator, network, trainer
 from resnet.distribution import group
 from resnet.distribution import strategy as strategy_lib
+from tests.resnet import strategies
 from tests.resnet.gpu_graphs import (
   device_name,
   DEVICES,
@@ -40,12 +41,9 @@ class Calls(NamedTuple):
   model: Any  # A Keras model.
 
 
-@functools.cache  # Two over the same devices would share collective keys.
 def strategy_over(replicas: int) -> tf.distribute.Strategy:
   """Returns the strategy of one process over 1 or 2 devices."""
-  if replicas == 1:
-    return tf.distribute.OneDeviceStrategy(DEVICES[0])
-  return tf.distribute.MirroredStrategy(DEVICES[:replicas])
+  return strategies.over(tuple(DEVICES[:replicas]))
 
 
 def trace(config, strategy, train_source, eval_source, *,
