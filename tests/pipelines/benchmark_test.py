@@ -59,6 +59,7 @@ def _assert_starts(line):
   _assert_ratio(ratio, far, near)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name, flags, described', [
     ('digits', [], 'digits, 1437 images in memory, batches of 64 x (8, 8, 1), '
      'crop padding 1, flip False; '),

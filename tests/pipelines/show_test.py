@@ -49,6 +49,7 @@ def test_rows_are_the_first_pictures_of_the_run_before_and_after(data_dir):
   assert len({cell.tobytes() for cell in cells.reshape(24, -1)}) == 24
 
 
+@pytest.mark.slow
 def test_mixed_rows_add_up_to_their_pair(data_dir):
   source = sources.load('photos', 'train', Reading(data_dir), 64)
   cells = _cells(contact_sheet.draw(

@@ -24,7 +24,8 @@ def _assert_weights_agree(one, other, tolerance):
 
 
 @pytest.mark.parametrize('model', [
-    schema.Model(depth=8, width=4, sync_batch_norm=True),
+    pytest.param(schema.Model(depth=8, width=4, sync_batch_norm=True),
+                 marks=pytest.mark.slow),
     schema.Model(name='lenet5'),  # No batch norm.
     dataclasses.replace(_BASELINE, sync_batch_norm=True),
 ])

@@ -47,6 +47,7 @@ def _train(data_dir):
   return train, train(0, 2, stop=False)
 
 
+@pytest.mark.slow
 def test_a_call_without_a_good_image_has_a_finite_loss(all_bad):
   train, call = _train(all_bad)
   assert (call.step, call.images, call.loss, call.accuracy) == (2, 0, 0, 0)
