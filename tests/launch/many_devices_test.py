@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from launch.cluster import contract
 
-pytestmark = pytest.mark.slow
+# On a busy machine it compiles for minutes.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 _ROOT = pathlib.Path(__file__).parents[2]
 # 8 images of 8 x 8 pixels for each replica. One step: where the last stage has
 # one pixel, batch norm makes a rounding error of one as large as the weights in
