@@ -55,14 +55,16 @@ def test_who_is_leaving():
   assert file_lock.is_leaving(pid)
 
 
-def test_a_process_that_has_just_been_started_is_not_leaving():
-  """Its command line may still be empty."""
-  for _ in range(100):
-    with subprocess.Popen(['sleep', '60']) as process:
-      try:
-        assert not file_lock.is_leaving(str(process.pid))
-      finally:
-        process.kill()
+@pytest.mark.parametrize('memory, leaving', [('VmSize:\t9 kB\n', False),
+                                             ('', True)])
+def test_a_process_leaves_when_its_memory_is_gone(
+    monkeypatch, tmp_path, memory, leaving):
+  """One that has just been started may have no command line yet."""
+  (tmp_path / '7').mkdir()
+  (tmp_path / '7/cmdline').write_bytes(b'')
+  (tmp_path / '7/status').write_text(f'Name:\tsleep\n{memory}SigPnd:\t0\n')
+  monkeypatch.setattr(file_lock, '_PROCESSES', tmp_path)
+  assert file_lock.is_leaving('7') == leaving
 
 
 def test_no_process_has_such_a_number():
