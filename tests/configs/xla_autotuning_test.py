@@ -71,7 +71,7 @@ def _compile(flags):
 
 @pytest.mark.slow
 def test_xla_knows_the_flag_and_reads_any_path(monkeypatch):
-  """An unknown flag ends the process; it ignores all after what is no flag."""
+  """XLA ends a process that gives it an unknown flag."""
   monkeypatch.setenv('XLA_FLAGS', '')
   xla_autotuning.keep(pathlib.Path('/a --xla_b=1/it\'s "here"\\'))
   flags = os.environ['XLA_FLAGS']
