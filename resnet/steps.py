@@ -127,16 +127,19 @@ def local_share(
   """Computes what this replica adds to the step's sum.
 
   Args:
-    params: see forward_backward, also for the next five.
-    statistics: ...
-    mean: ...
-    stddev: ...
-    loss_scale: ...
-    batch: ...
+    params: see forward_backward.
+    statistics: see forward_backward.
+    mean: see forward_backward.
+    stddev: see forward_backward.
+    loss_scale: see forward_backward.
+    batch: see forward_backward.
     host: float32 [k], what the processes tell each other.
     forward_backward: the function above, with its keyword arguments bound.
     digest: positions int64 [b] -> float32 [d], to be summed.
     packing: of gradients, statistics and float32 [k + 3 + d].
+
+  Returns:
+    The vectors to sum over replicas, see Packing.pack.
   """
   gradients, statistics, sums = forward_backward(
       params, statistics, mean, stddev, loss_scale, batch)
@@ -152,11 +155,11 @@ def apply_total(
   """Computes the state after a step from the sums over all replicas.
 
   Args:
-    params: see update, also for the next four.
-    slots: ...
-    loss_scale: ...
-    good_steps: ...
-    step: ...
+    params: see update.
+    slots: see update.
+    loss_scale: see update.
+    good_steps: see update.
+    step: see update.
     vectors: of `local_share`, summed.
     update: the function above, with its keyword arguments bound.
     packing: as in `local_share`.

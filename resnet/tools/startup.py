@@ -12,15 +12,8 @@ from configs import schema
 from configs.process import python_module
 from pipelines.options import Reading
 from resnet.run import summaries
+from resnet.tools import recipe_file
 from resnet.tools.plain_step import Images
-
-_RECIPE = """import json
-from configs import schema
-
-
-def get_config():
-  return schema.from_dict(json.loads({values!r}))
-"""
 
 _PLAIN = """import json, sys, time
 from configs import schema
@@ -82,9 +75,7 @@ def measure(config: schema.Config, reading: Reading, jit: str,
   environ['XDG_CACHE_HOME'] = cache_folder
   with tempfile.TemporaryDirectory() as folder:
     recipe = pathlib.Path(folder, 'recipe.py')
-    recipe.write_text(
-        _RECIPE.format(values=json.dumps(schema.to_dict(config))),
-        encoding='utf-8')
+    recipe_file.write(recipe, config)
     words = [f'--config={recipe}', f'--jit={jit}', f'--workdir={folder}/run',
              f'--memory_gib={reading.memory_gib}']
     if reading.data_dir:

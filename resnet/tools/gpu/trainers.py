@@ -11,18 +11,11 @@ import pathlib
 import signal
 from typing import Any, NamedTuple
 
-from configs import schema
 from configs.process import python_module
+from resnet.tools import recipe_file
 from resnet.tools.gpu import processes
 from resnet.tools.gpu.job import Job
 
-_RECIPE = """import json
-from configs import schema
-
-
-def get_config():
-  return schema.from_dict(json.loads({values!r}))
-"""
 _FOREVER_STEPS = 10**8
 # A second SIGINT makes the launcher kill its workers, and wait for them.
 _KILL_LAUNCHER = (signal.SIGINT, signal.SIGINT)
@@ -58,8 +51,7 @@ def train(job: Job, setting: Setting, folder: pathlib.Path, secs: float,
   """
   recipe = job.folder / 'recipe.py'
   if not recipe.exists():
-    recipe.write_text(_RECIPE.format(
-        values=json.dumps(schema.to_dict(job.config))), 'utf-8')
+    recipe_file.write(recipe, job.config)
   is_launched = setting.processes > 1
   words = [*_command(job, setting), *_flags(job, setting, recipe),
            f'--workdir={folder}', f'--max_mins={secs / 60}', *extra]
