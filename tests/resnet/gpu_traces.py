@@ -7,12 +7,10 @@ import collections
 from collections.abc import Callable, Iterator
 import contextlib
 import functools
-import re
 from typing import Any, NamedTuple
 from unittest import mock
 
 import tensorflow as tf
-from tensorflow.python.eager import context
 
 from resnet import evaluator, network, trainer
 from resnet.distribution import group
@@ -24,7 +22,6 @@ from tests.resnet.gpu_graphs import (
   Graph,
   in_condition,
   in_step,
-  source,
   with_small_integers,
   without_kernel,
 )
@@ -116,30 +113,6 @@ def _traced(owner, call):
     except _Traced as traced:
       return traced.args[0]
   raise AssertionError(f'{owner} did not run anything.')
-
-
-def sent_by_devices(call: Callable[[], object]) -> set[str]:
-  """Returns what devices send to each other and to the host while `call` runs.
-
-  Read from the graphs as TensorFlow has split them. A GPU sends nothing, not
-  even the empty tensor of a control dependency, before it is done with all that
-  was started on it, and who receives it waits.
-  """
-  runtime = context.context()
-  runtime.enable_graph_collection()
-  # What has no device would go to a GPU.
-  with tf.device(DEVICES[0]):
-    call()
-  collected = runtime.export_run_metadata().function_graphs
-  runtime.disable_graph_collection()
-  sent = set()
-  for graph in collected:
-    for node in (n for part in graph.partition_graphs for n in part.node):
-      if node.op == '_Send' and device_name(node.device) in DEVICES:
-        to = device_name(node.attr['recv_device'].s.decode())
-        name = re.sub(r'/_\d+$', '', source(node.input[0]))
-        sent.add(f'{name} to {to}')
-  return sent
 
 
 def findings(calls: Calls) -> dict[str, Any]:
