@@ -78,6 +78,14 @@ def test_a_run_needs_nothing_that_gpus_lack(traced):
   _check(gpu_traces.findings(calls), case.replicas, case.sync)
 
 
+def test_images_that_nothing_changes_leave_xla_as_floats():
+  config = gpu_cases.config('digits_resnet8', sync_batch_norm=True,
+                            **gpu_cases.SHALLOW['digits_resnet8'])
+  calls = gpu_traces.trace(config, gpu_traces.strategy_over(2),
+                           *gpu_cases.splits(config, ''))
+  assert gpu_traces.findings(calls)['small_integers'] == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('replicas, precision, sync', [
     (1, 'float32', False), (2, 'float16', False), (2, 'bfloat16', True)])
