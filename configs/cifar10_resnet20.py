@@ -20,6 +20,6 @@ def get_config() -> schema.Config:
                        center='pixel'),
       augment=schema.Augment(crop_padding=4, flip=True),
       optimizer=schema.Optimizer(name='sgd', momentum=0.9, weight_decay=1e-4),
-      schedule=schema.Schedule(name='step', peak=0.1, drop_factor=0.1,
+      schedule=schema.Schedule(name='step', peak=0.1, drop_factors=(0.1,),
                                drops_at=(32 / 64, 48 / 64)),
       global_batch=128, eval_batch=500, train_steps=64_000)

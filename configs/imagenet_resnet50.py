@@ -26,5 +26,5 @@ def get_config() -> schema.Config:
                                  weight_decay=1e-4),
       schedule=schema.Schedule(name='step', peak=0.1 * global_batch / 256,
                                drops_at=(30 / 90, 60 / 90, 80 / 90),
-                               drop_factor=0.1, warmup_epochs=5),
+                               drop_factors=(0.1,), warmup_epochs=5),
       global_batch=global_batch, eval_batch=1000, train_epochs=90)

@@ -6,19 +6,23 @@ import pathlib
 from absl import flags
 from ml_collections import config_flags
 
-from configs import schema
+from configs import combinations, schema
 from configs.process import command_line, flag_words, paths, typed_fields
 from configs.process.errors import first_line, UserError
 
 DEFAULT = 'digits_resnet8'
 _FOLDER = pathlib.Path(__file__).parent
-_NOT_RECIPES = ('__init__', 'loading', 'schema')
+_NOT_RECIPES = ('__init__', 'combinations', 'loading', 'schema')
 
 
 def names() -> list[str]:
-  """Returns the names of the recipes that come with the project, sorted."""
-  return sorted(path.stem for path in _FOLDER.glob('*.py')
-                if path.stem not in _NOT_RECIPES)
+  """Returns the names of the recipes that come with the project, sorted.
+
+  Those in a folder have its name: 'tutorials/mnist_resnet18'.
+  """
+  files = [*_FOLDER.glob('*.py'), *_FOLDER.glob('tutorials/*.py')]
+  return sorted(path.relative_to(_FOLDER).with_suffix('').as_posix()
+                for path in files if path.stem not in _NOT_RECIPES)
 
 
 def load(recipe: str) -> schema.Config:
@@ -113,7 +117,7 @@ def parse(argv: Sequence[str], flag_values: flags.FlagValues = flags.FLAGS
     others = command_line.read_flags(rest, flag_values)
   except flags.Error as error:
     raise UserError(_flag_sentence(error, config, flag_values)) from error
-  schema.check(holder.value)
+  combinations.check(holder.value)
   return holder.value, pathlib.Path(recipe).stem, others[1:]
 
 

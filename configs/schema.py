@@ -11,7 +11,6 @@ import dataclasses
 from typing import Any
 
 from configs.process import typed_fields
-from configs.process.errors import UserError
 from configs.process.typed_fields import at_least, off_or, one_of, share, within
 
 # Sides of images and batches are bounded so that their products fit into the
@@ -19,7 +18,6 @@ from configs.process.typed_fields import at_least, off_or, one_of, share, within
 _MOST_PIXELS = 8192  # A side.
 _MOST_IMAGES = 2**20  # A batch.
 _MOST_EPOCHS = 10**6
-_LEAST_STDDEV = 0.001  # Images are divided by it.
 _MOST_STEPS = 10**12
 # Random numbers are keyed by 48 bits of the position: pipelines/threefry.py.
 MOST_POSITIONS = 2**48
@@ -27,9 +25,15 @@ MOST_POSITIONS = 2**48
 
 @dataclasses.dataclass
 class Model:
-  """The network. Only `resnet` has all fields; the others have batch norm's."""
-  name: str = one_of('resnet', 'baseline', 'lenet5', 'alexnet8', 'vgg16',
-                     'inception10')
+  """The network. `resnet` has all fields; the others have batch norm's.
+
+  keras_v1 and keras_v2 have `depth` too. configs/tutorials/ has a recipe for
+  each of them.
+  """
+  name: str = one_of(
+      'resnet', 'keras_v1', 'keras_v2', 'resnet18_cifar10', 'resnet18_cifar100',
+      'resnet18_flip', 'resnet18_mnist', 'baseline', 'lenet5', 'alexnet8',
+      'vgg16', 'inception10')
   family: str = one_of('cifar', 'imagenet')  # 3 stages; 4 stages.
   # cifar: 6n + 2 with basic blocks, 9n + 2 with bottleneck blocks. imagenet:
   # 18, 34, 50, 101 or 152.
@@ -38,13 +42,24 @@ class Model:
   # pre-activation.
   version: str = one_of('v1', 'v1.5', 'v2')
   block: str = one_of('basic', 'bottleneck')  # cifar; imagenet: by the depth.
-  # cifar: 3x3 convolution; imagenet: 7x7 with stride 2, max-pool with stride 2.
-  stem: str = one_of('cifar', 'imagenet')
+  # cifar: 3x3 convolution; imagenet: 7x7 with stride 2, max-pool with stride 2;
+  # deep: three 3x3 in place of the 7x7 (He et al. 2018, ResNet-C).
+  stem: str = one_of('cifar', 'imagenet', 'deep')
   # Channels of the first stage; papers: 16 or 64.
   width: int = within(1, 1024, 16)
+  # Bottlenecks: channels of the 3x3 convolution as a multiple of the paper's.
+  inner_width: int = within(1, 64, 1)
+  groups: int = within(1, 1024, 1)  # Of the 3x3 convolution of bottlenecks.
   # Where the shape changes. A: subsample and pad with zeros; B: 1x1
-  # convolution; none: a plain network without any shortcuts.
-  shortcut: str = one_of('B', 'A', 'none')
+  # convolution; D: average-pool and 1x1 convolution (He et al. 2018); none: a
+  # plain network without any shortcuts.
+  shortcut: str = one_of('B', 'A', 'D', 'none')
+  # By how much squeeze-excite reduces the channels; paper: 16. 0: off.
+  squeeze_excite: int = within(0, 1024, 0)
+  blur_pool: bool = False  # Blurs before each stride (Zhang 2019).
+  # Probability of skipping the last block; it grows linearly with the depth.
+  stochastic_depth: float = share(0.0)
+  dropout: float = share(0.0)  # Before the classifier.
   # Whether each block starts as its shortcut alone. Not possible with v2.
   zero_init_last_gamma: bool = False
   sync_batch_norm: bool = False  # Statistics over the global batch.
@@ -54,7 +69,7 @@ class Model:
 
 @dataclasses.dataclass
 class Data:
-  """A prepared TFDS image-classification data set, or the embedded `digits`."""
+  """A prepared TFDS image-classification data set, `digits` or `synthetic`."""
   name: str = 'digits'
   train_split: str = 'train'
   eval_split: str = 'test'
@@ -63,9 +78,26 @@ class Data:
   # Height and width that images of different sizes are cropped and resized to.
   # 0: all images already have the same size.
   image_size: int = within(0, _MOST_PIXELS, 0)
+  # Evaluation with image_size: the central crop's share of the shorter side;
+  # height and width, 0: image_size.
+  eval_crop: float = share(0.875)
+  eval_size: int = within(0, _MOST_PIXELS, 0)
+  interpolation: str = one_of('bilinear', 'bicubic')  # Of all resizing.
+  eval_flip: bool = False  # Averages the logits of an image and its mirror.
+  # Height and width that smaller images are padded to with zeros. 0: off.
+  pad_to: int = within(0, _MOST_PIXELS, 0)
   # One value per channel, on a scale of 0 to 255. (): measured on train_split.
   mean: tuple[float, ...] = within(-1000, 1000, ())
   stddev: tuple[float, ...] = within(0, 1000, ())
+
+
+@dataclasses.dataclass
+class Synthetic:
+  """What data.name=synthetic generates: noise with a pattern for each class."""
+  examples: int = within(2, 10**8, 1000)  # For training, and for evaluation.
+  size: int = within(1, _MOST_PIXELS, 32)  # Height and width.
+  channels: int = within(1, 16, 3)
+  classes: int = within(2, 10**5, 10)
 
 
 @dataclasses.dataclass
@@ -75,40 +107,62 @@ class Augment:
   # the image. It is resized to image_size, or, if `sizes` is set, to each of
   # these sizes in turn, for equal parts of the run.
   smallest_crop: float = within(0, 1, 0.08)
+  largest_crop: float = within(0, 1, 1.0)
+  # Smallest and largest ratio of the box's width to its height.
+  crop_ratio: tuple[float, ...] = within(0.01, 100, (3 / 4, 4 / 3))
   sizes: tuple[int, ...] = within(1, _MOST_PIXELS, ())
   # How often each example occurs in its batch. An epoch keeps its number of
   # images, so it has fewer different examples.
   repeats: int = within(1, _MOST_IMAGES, 1)
   # Black pixels added on each side before a random crop; 4 for CIFAR.
   crop_padding: int = within(0, _MOST_PIXELS, 0)
+  # Shifts by up to this share of the sides; the border is filled with the
+  # nearest pixel.
+  shift: float = share(0.0)
   flip: bool = False  # Flips half of the images left to right.
-  policy: str = one_of('none', 'rand_augment', 'auto_cifar10', 'auto_imagenet')
+  vertical_flip: bool = False  # Flips half of the images upside down.
+  policy: str = one_of('none', 'rand_augment', 'trivial_augment',
+                       'auto_cifar10', 'auto_imagenet')
   layers: int = within(1, 100, 2)  # rand_augment: operations per image.
   magnitude: float = within(0, 10, 9.0)  # rand_augment: their strength.
   # Color jitter by factors between 1 - x and 1 + x. 0: off.
   brightness: float = within(0, 100, 0.0)
   contrast: float = within(0, 100, 0.0)
   saturation: float = within(0, 100, 0.0)
+  grayscale: float = within(0, 1, 0.0)  # Probability.
+  blur: float = within(0, 1, 0.0)  # Probability of a Gaussian blur.
   # Side of the erased square in pixels. 0: off.
   cutout: int = within(0, _MOST_PIXELS, 0)
   erasing: float = within(0, 1, 0.0)  # Probability of an erased rectangle.
   # Alpha of the Beta distribution of the mixing ratio. 0: off.
   mixup: float = off_or(0.001, 100, 0.0)
   cutmix: float = off_or(0.001, 100, 0.0)
+  mix_probability: float = within(0, 1, 1.0)  # Of mixing a pair at all.
+  mix_epochs: float = within(0, _MOST_EPOCHS, 0.0)  # Then it ends. 0: never.
 
 
 @dataclasses.dataclass
 class Optimizer:
   """How gradients change the weights."""
-  name: str = one_of('sgd', 'adam')
-  momentum: float = share(0.9)  # sgd.
+  name: str = one_of('sgd', 'adam', 'adamw', 'rmsprop', 'lars', 'lamb')
+  momentum: float = share(0.9)  # sgd, rmsprop, lars.
   nesterov: bool = False  # sgd.
-  beta_1: float = share(0.9)  # adam.
-  beta_2: float = share(0.999)  # adam.
-  epsilon: float = within(0, 1, 1e-8)  # adam.
-  # Applies to kernels only, not to biases or batch norm. sgd: an L2 term in the
-  # gradient (He et al. 2015); adam: decoupled (Loshchilov & Hutter 2017).
+  beta_1: float = share(0.9)  # adam, adamw, lamb.
+  beta_2: float = share(0.999)  # adam, adamw, lamb; rmsprop: of the squares.
+  epsilon: float = within(0, 1, 1e-8)  # adam, adamw, rmsprop, lamb.
+  trust: float = within(0, 100, 0.001)  # lars: the trust coefficient.
+  # sgd, adam, rmsprop, lars: an L2 term in the gradient (He et al. 2015);
+  # adamw, lamb: decoupled (Loshchilov & Hutter 2017).
   weight_decay: float = within(0, 10, 1e-4)
+  # Patterns of the variables that it applies to; neither biases nor batch norm.
+  decayed: tuple[str, ...] = ('*kernel',)
+  # norm: of all gradients together; value: each number; adaptive: norms of
+  # units relative to those of their weights (Brock et al. 2021).
+  clip: str = one_of('none', 'norm', 'value', 'adaptive')
+  clip_at: float = at_least(0, 1.0)
+  # Parts of each replica's batch whose gradients are computed in turn, and
+  # added.
+  accumulate: int = within(1, 4096, 1)
 
 
 @dataclasses.dataclass
@@ -116,12 +170,49 @@ class Schedule:
   """The learning rate over the run."""
   name: str = one_of('constant', 'step', 'cosine', 'polynomial')
   peak: float = at_least(0, 0.1)  # The rate after the warm-up.
+  # Batch that `peak` and `end` are for: for others they scale linearly (Goyal
+  # et al. 2017). 0: they are for any batch.
+  peak_batch: int = within(0, _MOST_IMAGES, 0)
   end: float = at_least(0, 0.0)  # cosine, polynomial: the rate at the end.
   warmup_epochs: float = within(0, _MOST_EPOCHS, 0.0)  # Rises linearly from 0.
-  # step: shares of the run after which the rate is multiplied by drop_factor.
+  # step: shares of the run after which the rate is multiplied by the next of
+  # drop_factors; one factor serves for all.
   drops_at: tuple[float, ...] = share((0.5, 0.75))
-  drop_factor: float = at_least(0, 0.1)
+  drop_factors: tuple[float, ...] = at_least(0, (0.1,))
   power: float = within(0, 100, 1.0)  # polynomial.
+
+
+@dataclasses.dataclass
+class Monitor:
+  """What follows from a metric of the evaluations."""
+  # Decides what is best: the largest value; the smallest loss.
+  metric: str = one_of('accuracy', 'top5_accuracy', 'loss')
+  # After this many evaluations without a new best, multiplies the learning rate
+  # by plateau_factor, down to plateau_floor. 0: off.
+  plateau_evals: int = within(0, 10**6, 0)
+  plateau_factor: float = within(0, 1, 0.1)
+  plateau_floor: float = at_least(0, 0.0)
+  # Ends the run after this many evaluations without a new best. 0: off.
+  stop_evals: int = within(0, 10**6, 0)
+
+
+@dataclasses.dataclass
+class Ema:
+  """An exponential moving average of the weights and batch statistics."""
+  decay: float = share(0.0)  # Weight of the old average. 0: off.
+  warmup: bool = True  # The decay of update t is at most (1 + t) / (10 + t).
+  evaluated: bool = True  # Evaluations use the average.
+
+
+@dataclasses.dataclass
+class Recovery:
+  """What happens when the loss is not finite, or too high."""
+  most: int = within(0, 1000, 0)  # Returns to the last checkpoint. 0: off.
+  # The loss of a call is too high above this multiple of the last log point's.
+  # 0: only when it is not finite.
+  jump: float = within(0, 10**6, 0.0)
+  rate_factor: float = within(0, 1, 0.5)  # Multiplies the rate at each return.
+  skip: bool = False  # Leaves out the batches between checkpoint and failure.
 
 
 @dataclasses.dataclass
@@ -129,9 +220,16 @@ class Config:
   """Everything that can change the result of a run."""
   model: Model = dataclasses.field(default_factory=Model)
   data: Data = dataclasses.field(default_factory=Data)
+  synthetic: Synthetic = dataclasses.field(default_factory=Synthetic)
   augment: Augment = dataclasses.field(default_factory=Augment)
   optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
   schedule: Schedule = dataclasses.field(default_factory=Schedule)
+  monitor: Monitor = dataclasses.field(default_factory=Monitor)
+  ema: Ema = dataclasses.field(default_factory=Ema)
+  recovery: Recovery = dataclasses.field(default_factory=Recovery)
+  # sigmoid: each class by itself (Wightman et al. 2021).
+  loss: str = one_of('softmax', 'sigmoid')
+  class_weights: tuple[float, ...] = at_least(0, ())  # Of each class. (): 1.
   label_smoothing: float = share(0.0)
   precision: str = one_of('float32', 'bfloat16', 'float16')
   # What replicas send and sum gradients in; half the bytes with the last two.
@@ -145,28 +243,6 @@ class Config:
   seed: int = within(0, 2**32 - 1, 0)
 
 
-def check(config: Config) -> None:
-  """Raises UserError unless all values are allowed and fit together."""
-  typed_fields.check_types(config)
-  typed_fields.check_limits(config)
-  _check_data_and_augment(config)
-  _check_length(config)
-
-
-def _check_length(config):
-  """Raises UserError unless the length of the run is given once, and fits."""
-  if (config.train_epochs > 0) == (config.train_steps > 0):
-    raise UserError(
-        f'config.train_epochs={config.train_epochs:g} and '
-        f'config.train_steps={config.train_steps} do not define the length of '
-        'the run: set one of them to a positive value and the other to 0.')
-  if config.train_steps * config.global_batch > MOST_POSITIONS:
-    raise UserError(
-        f'config.train_steps={config.train_steps} with config.global_batch='
-        f'{config.global_batch} takes more than {MOST_POSITIONS} images: give '
-        f'at most {MOST_POSITIONS // config.global_batch} steps.')
-
-
 def loss_precision(config: Config) -> str:
   """Returns the precision that decides whether the loss is scaled.
 
@@ -175,47 +251,6 @@ def loss_precision(config: Config) -> str:
   if 'float16' in (config.precision, config.reduce_precision):
     return 'float16'
   return config.precision
-
-
-def check_images(config: Config, height: int, width: int) -> None:
-  """Checks that the augmentation leaves something of images of a size.
-
-  Args:
-    config: checked.
-    height: of the images that are evaluated, in pixels.
-    width: of the same.
-
-  Raises:
-    UserError: a setting is larger than the images.
-  """
-  smallest = min(height, width, *config.augment.sizes)
-  for name, what in (('cutout', 'erases a square that is larger than'),
-                     ('crop_padding', 'can shift everything out of')):
-    value = getattr(config.augment, name)
-    limit = smallest - (name == 'crop_padding')
-    if value > limit:
-      raise UserError(
-          f'config.augment.{name}={value} {what} images of {smallest} pixels '
-          f'a side: give at most {limit}.')
-
-
-def _check_data_and_augment(config):
-  """Raises UserError if settings of the input do not fit together."""
-  data, augment = config.data, config.augment
-  if not all(value >= _LEAST_STDDEV for value in data.stddev):
-    raise UserError(
-        f'config.data.stddev={data.stddev} is out of range: give values of at '
-        f'least {_LEAST_STDDEV}, or () to measure them.')
-  if augment.sizes and not data.image_size:
-    raise UserError(
-        f'config.augment.sizes={augment.sizes} resizes images, but '
-        'config.data.image_size=0 does not: set image_size to the size for '
-        'evaluation, or sizes to ().')
-  if config.global_batch % augment.repeats:
-    raise UserError(
-        f'config.global_batch={config.global_batch} is not divisible by '
-        f'config.augment.repeats={augment.repeats}: give a multiple of '
-        f'{augment.repeats}.')
 
 
 def to_dict(config: Config) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pathlib
 
 from absl import flags
 
-from configs import loading, schema
+from configs import combinations, loading, schema
 from configs.process import (
     command_line,
     path_flags,
@@ -53,7 +53,7 @@ def main(parsed: tuple[schema.Config, str, list[str]]) -> int:
 
   source = sources.load(config.data.name, config.data.train_split,
                         reading_flags.get(), config.data.image_size)
-  schema.check_images(config, *source.image_shape[:2])
+  combinations.check_images(config, *source.image_shape[:2])
   _check_size(contact_sheet.mib(
       source.image_shape, values.rows, values.columns))
   sheet = contact_sheet.draw(config, source, values.rows, values.columns)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from configs import schema
+from configs import combinations, schema
 from configs.process import command_line
 from configs.process.errors import TryAgain, UserError
 from pipelines import identity, sources
@@ -109,7 +109,7 @@ def start(config: schema.Config, group: Group, folder: RunFolder,
                     strategy.without_xla_warning(options.jit, group.strategy)):
       if warning and group.is_chief:
         command_line.warn(warning)
-    schema.check_images(config, *train_source.image_shape[:2])
+    combinations.check_images(config, *train_source.image_shape[:2])
     model, state = network.build(config, group.strategy, train_source,
                                  options.deterministic)
     total_steps = plan.total_steps(config, train_source.size)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from resnet import optimizers
+from resnet.optimization import optimizers
 
 _FIRST_LOSS_SCALE = 2.0**15
 

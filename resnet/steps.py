@@ -14,8 +14,8 @@ import keras
 import tensorflow as tf
 
 from configs import schema
-from resnet import losses, optimizers, schedules
 from resnet.distribution.packing import Packing
+from resnet.optimization import losses, optimizers, schedules
 from resnet.state import State
 
 _SCALE_GROWS_AFTER = 2000  # Steps; Micikevicius et al. 2018, arXiv:1710.03740.

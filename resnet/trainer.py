@@ -13,11 +13,12 @@ from configs import schema
 from configs.process import host_memory
 from configs.process.errors import UserError
 from pipelines import augmentation, batches, decoding, on_disk, order
-from resnet import compilation, plan, schedules, steps
+from resnet import compilation, plan, steps
 from resnet import state as state_lib
 from resnet.distribution import feeding, out_of_memory
 from resnet.distribution import strategy as strategy_lib
 from resnet.distribution.packing import Packing
+from resnet.optimization import schedules
 
 
 class Call(NamedTuple):

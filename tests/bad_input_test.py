@@ -248,7 +248,7 @@ def test_a_run_that_diverges(tmp_path, factor, end):
       'resnet.train', '--config.model.width=4', '--config.train_epochs=0',
       '--config.train_steps=8', '--config.schedule.name=step',
       '--config.schedule.warmup_epochs=0', '--config.schedule.drops_at=0.375',
-      f'--config.schedule.drop_factor={factor}', '--save_every_steps=1',
+      f'--config.schedule.drop_factors={factor}', '--save_every_steps=1',
       '--keep_last=20', f'--workdir={tmp_path}/run')
   assert end in line and 'config.schedule.peak' in line
   last = int(end.split('of step ')[1].split(',')[0])

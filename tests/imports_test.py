@@ -93,8 +93,8 @@ def test_the_trainer_knows_addresses_but_no_launcher():
 
 
 @pytest.mark.parametrize('name', [
-    'models.resnet', 'models.classics', 'losses', 'optimizers', 'schedules',
-    'steps'])
+    'models.resnet', 'models.classics', 'optimization.losses',
+    'optimization.optimizers', 'optimization.schedules', 'steps'])
 def test_device_code_knows_no_loop(name):
   above = {'resnet.loop', 'resnet.session', 'resnet.trainer',
            'resnet.evaluator', 'resnet.train'}

@@ -18,6 +18,7 @@ _TYPE_NAMES = {
     int: 'a whole number', float: 'a number', str: 'a word',
     bool: 'true or false',
     tuple[int, ...]: 'a tuple of whole numbers such as 128,224',
+    tuple[str, ...]: 'a tuple of words such as *kernel,logits/*',
     tuple[float, ...]: 'a tuple of numbers such as 0.5,0.75'}
 
 

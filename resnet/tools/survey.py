@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from absl import flags
 
-from configs import schema
+from configs import combinations, schema
 from configs.process import command_line, tensorflow_process
 from configs.process.errors import UserError
 from launch.cluster import contract
@@ -100,7 +100,7 @@ def _data(config: schema.Config, workdir: pathlib.Path,
                          config.data.image_size)
       for split in (config.data.train_split, config.data.eval_split))
   plan.check(config, train.size)
-  schema.check_images(config, *train.image_shape[:2])
+  combinations.check_images(config, *train.image_shape[:2])
   record = identity.record(train.identity, evaluation.identity)
   _ask(problems, lambda: data_record.check(workdir, record))
   return {'name': config.data.name, 'train': train.size,

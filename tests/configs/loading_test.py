@@ -8,7 +8,7 @@ import shlex
 from absl import flags
 import pytest
 
-from configs import loading, schema
+from configs import combinations, loading, schema
 from configs.process.errors import UserError
 
 _CIFAR10_RESNET20 = {
@@ -20,7 +20,8 @@ _CIFAR10_RESNET20 = {
     'augment.crop_padding': 4, 'augment.flip': True,
     'optimizer.name': 'sgd', 'optimizer.momentum': 0.9,
     'optimizer.nesterov': False, 'optimizer.weight_decay': 0.0001,
-    'schedule.name': 'step', 'schedule.peak': 0.1, 'schedule.drop_factor': 0.1,
+    'schedule.name': 'step', 'schedule.peak': 0.1,
+    'schedule.drop_factors': (0.1,),
     'schedule.warmup_epochs': 0, 'label_smoothing': 0, 'precision': 'float32',
     'global_batch': 128, 'train_steps': 64000, 'train_epochs': 0}
 _CIFAR10_RESNET18 = {
@@ -41,7 +42,8 @@ _IMAGENET_RESNET50 = {
     'data.stddev': (58.395, 57.12, 57.375), 'augment.flip': True,
     'optimizer.name': 'sgd', 'optimizer.momentum': 0.9,
     'optimizer.nesterov': True, 'optimizer.weight_decay': 0.0001,
-    'schedule.name': 'step', 'schedule.peak': 0.4, 'schedule.drop_factor': 0.1,
+    'schedule.name': 'step', 'schedule.peak': 0.4,
+    'schedule.drop_factors': (0.1,),
     'schedule.warmup_epochs': 5, 'global_batch': 1024, 'train_epochs': 90}
 _FACTS = {
     'cifar10_resnet20': _CIFAR10_RESNET20,
@@ -103,7 +105,7 @@ def test_names_are_those_of_all_recipes_and_of_nothing_else():
 @pytest.mark.parametrize('recipe', loading.names())
 def test_recipe_says_what_is_published(recipe):
   config = loading.load(recipe)
-  schema.check(config)
+  combinations.check(config)
   assert {p: _get(config, p) for p in _FACTS[recipe]} == _FACTS[recipe]
 
 
@@ -189,7 +191,7 @@ def test_length_is_changed_by_two_overrides():
 
 
 _OWN_RECIPE = """
-from configs import schema
+from configs import combinations, schema
 def get_config():
   return schema.Config(seed=41, train_steps=10)
 """

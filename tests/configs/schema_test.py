@@ -4,22 +4,29 @@ import json
 
 import pytest
 
-from configs import loading, schema
+from configs import combinations, loading, schema
 from configs.process import typed_fields
 from configs.process.errors import UserError
 
 _ALLOWED = {
-    'model.name': ['resnet', 'baseline', 'lenet5', 'alexnet8', 'vgg16',
-                   'inception10'],
+    'model.name': [
+        'resnet', 'keras_v1', 'keras_v2', 'resnet18_cifar10',
+        'resnet18_cifar100', 'resnet18_flip', 'resnet18_mnist', 'baseline',
+        'lenet5', 'alexnet8', 'vgg16', 'inception10'],
     'model.family': ['cifar', 'imagenet'],
     'model.version': ['v1', 'v1.5', 'v2'],
     'model.block': ['basic', 'bottleneck'],
-    'model.stem': ['cifar', 'imagenet'],
-    'model.shortcut': ['B', 'A', 'none'],
+    'model.stem': ['cifar', 'imagenet', 'deep'],
+    'model.shortcut': ['B', 'A', 'D', 'none'],
     'data.center': ['channel', 'pixel'],
-    'augment.policy': ['none', 'rand_augment', 'auto_cifar10', 'auto_imagenet'],
-    'optimizer.name': ['sgd', 'adam'],
+    'data.interpolation': ['bilinear', 'bicubic'],
+    'augment.policy': ['none', 'rand_augment', 'trivial_augment',
+                       'auto_cifar10', 'auto_imagenet'],
+    'optimizer.name': ['sgd', 'adam', 'adamw', 'rmsprop', 'lars', 'lamb'],
+    'optimizer.clip': ['none', 'norm', 'value', 'adaptive'],
     'schedule.name': ['constant', 'step', 'cosine', 'polynomial'],
+    'monitor.metric': ['accuracy', 'top5_accuracy', 'loss'],
+    'loss': ['softmax', 'sigmoid'],
     'precision': ['float32', 'bfloat16', 'float16'],
     'reduce_precision': ['float32', 'bfloat16', 'float16'],
 }
@@ -27,28 +34,44 @@ _ALLOWED = {
 # that are allowed at its ends.
 _LIMITS = {
     'of at least 0': ((0, 1e300), [
-        'schedule.peak', 'schedule.end', 'schedule.drop_factor']),
+        'schedule.peak', 'schedule.end', 'optimizer.clip_at',
+        'monitor.plateau_floor']),
     'of at least 0 and less than 1': ((0, 0.999), [
         'label_smoothing', 'optimizer.momentum', 'optimizer.beta_1',
-        'optimizer.beta_2', 'model.batch_norm_momentum']),
+        'optimizer.beta_2', 'model.batch_norm_momentum', 'model.dropout',
+        'model.stochastic_depth', 'data.eval_crop', 'augment.shift',
+        'ema.decay']),
     'of 0, or from 0.001 to 100': ((0, 0.001, 100), [
         'augment.mixup', 'augment.cutmix']),
     'from 0 to 1': ((0, 1), [
-        'augment.smallest_crop', 'augment.erasing', 'model.batch_norm_epsilon',
-        'optimizer.epsilon']),
+        'augment.smallest_crop', 'augment.largest_crop', 'augment.grayscale',
+        'augment.blur', 'augment.mix_probability', 'augment.erasing',
+        'model.batch_norm_epsilon', 'optimizer.epsilon',
+        'monitor.plateau_factor', 'recovery.rate_factor']),
     'from 0 to 10': ((0, 10), ['augment.magnitude', 'optimizer.weight_decay']),
     'from 0 to 100': ((0, 100), [
         'augment.brightness', 'augment.contrast', 'augment.saturation',
-        'schedule.power']),
+        'schedule.power', 'optimizer.trust']),
+    'from 1 to 16': ((1, 16), ['synthetic.channels']),
+    'from 1 to 64': ((1, 64), ['model.inner_width']),
     'from 1 to 100': ((1, 100), ['augment.layers']),
-    'from 1 to 1024': ((1, 1024), ['model.width']),
+    'from 0 to 1000': ((0, 1000), ['recovery.most']),
+    'from 0 to 1024': ((0, 1024), ['model.squeeze_excite']),
+    'from 1 to 1024': ((1, 1024), ['model.width', 'model.groups']),
     'from 1 to 2000': ((1, 1202, 2000), ['model.depth']),
+    'from 1 to 4096': ((1, 4096), ['optimizer.accumulate']),
     'from 0 to 8192': ((0, 8192), [
-        'augment.crop_padding', 'augment.cutout', 'data.image_size']),
+        'augment.crop_padding', 'augment.cutout', 'data.image_size',
+        'data.eval_size', 'data.pad_to']),
+    'from 1 to 8192': ((1, 8192), ['synthetic.size']),
+    'from 2 to 100000': ((2, 100000), ['synthetic.classes']),
     'from 1 to 1048576': ((1, 1048576), [
         'global_batch', 'eval_batch', 'augment.repeats']),
+    'from 0 to 1048576': ((0, 1048576), ['schedule.peak_batch']),
     'from 0 to 1000000': ((0, 1000000), [
-        'schedule.warmup_epochs', 'train_epochs']),
+        'schedule.warmup_epochs', 'train_epochs', 'augment.mix_epochs',
+        'monitor.plateau_evals', 'monitor.stop_evals', 'recovery.jump']),
+    'from 2 to 100000000': ((2, 100000000), ['synthetic.examples']),
     'from 0 to 1000000000000': ((0, 1000000000000), ['train_steps']),
     'from 0 to 4294967295': ((0, 4294967295), ['seed']),
 }
@@ -65,7 +88,7 @@ def _config(**changes):
 
 def _refusal(**changes):
   with pytest.raises(UserError) as error:
-    schema.check(_config(**changes))
+    combinations.check(_config(**changes))
   return str(error.value)
 
 
@@ -112,13 +135,13 @@ def test_wrong_type(path, value, given, wanted):
     ('schedule.peak', 1), ('schedule.drops_at', (0, 0.5)),
     ('schedule.drops_at', ()), ('data.mean', (-1, 2.5, 300))])
 def test_whole_numbers_pass_as_numbers_and_tuples_may_be_empty(path, value):
-  assert schema.check(_config(**{path: value})) is None
+  assert combinations.check(_config(**{path: value})) is None
 
 
 @pytest.mark.parametrize('path', _ALLOWED)
 def test_unknown_words_are_refused_with_the_known_ones(path):
   for word in _ALLOWED[path]:
-    assert schema.check(_config(**{path: word})) is None
+    assert combinations.check(_config(**{path: word})) is None
   assert _refusal(**{path: 'other'}) == (
       f"config.{path}='other' is unknown: choose one of "
       f'{", ".join(_ALLOWED[path])}.')
@@ -135,7 +158,7 @@ def test_numbers_below_the_minimum_and_above_the_maximum(path, limits):
       fitting = {'train_steps': 0, 'train_epochs': 0.0, 'global_batch': 1}
       if not value:
         fitting['train_steps' if path == 'train_epochs' else 'train_epochs'] = 1
-    schema.check(_config(**{**fitting, path: value}))
+    combinations.check(_config(**{**fitting, path: value}))
   wrong = [min(allowed) - 1]
   if limits != 'of at least 0':
     wrong.append(max(allowed) + 1)
@@ -160,7 +183,7 @@ def test_minimum_holds_for_each_item_of_a_tuple():
 
 @pytest.mark.parametrize('path', _LIMITS['of at least 0 and less than 1'][1])
 def test_shares_are_less_than_one(path):
-  assert schema.check(_config(**{path: 0.999})) is None
+  assert combinations.check(_config(**{path: 0.999})) is None
   assert _refusal(**{path: 1.0}) == (
       f'config.{path}=1.0 is out of range: give a value of at least 0 and '
       'less than 1.')
@@ -181,8 +204,8 @@ def test_the_length_must_be_set_exactly_once(epochs, steps):
 
 
 def test_either_length_is_enough():
-  assert schema.check(_config(train_epochs=2.5, train_steps=0)) is None
-  assert schema.check(_config(train_epochs=0.0, train_steps=10)) is None
+  assert combinations.check(_config(train_epochs=2.5, train_steps=0)) is None
+  assert combinations.check(_config(train_epochs=0.0, train_steps=10)) is None
 
 
 @pytest.mark.parametrize('recipe', loading.names())
@@ -226,7 +249,7 @@ def test_from_dict_refuses_fields_of_another_version():
 @pytest.mark.parametrize('name, most', [
     ('smallest_crop', 1), ('erasing', 1), ('magnitude', 10)])
 def test_numbers_just_above_the_maximum_are_refused(name, most):
-  assert schema.check(_config(**{f'augment.{name}': float(most)})) is None
+  assert combinations.check(_config(**{f'augment.{name}': float(most)})) is None
   assert _refusal(**{f'augment.{name}': most + 0.5}) == (
       f'config.augment.{name}={most + 0.5} is out of range: give a value from '
       f'0 to {most}.')
@@ -240,7 +263,8 @@ def test_statistics_that_no_image_has(mean, stddev):
 
 
 def test_a_run_uses_positions_of_48_bits():
-  assert schema.check(_config(train_steps=2**28, global_batch=2**20)) is None
+  assert combinations.check(
+      _config(train_steps=2**28, global_batch=2**20)) is None
   assert _refusal(train_steps=2**28 + 1, global_batch=2**20) == (
       'config.train_steps=268435457 with config.global_batch=1048576 takes '
       'more than 281474976710656 images: give at most 268435456 steps.')
@@ -258,10 +282,10 @@ def test_a_run_uses_positions_of_48_bits():
 def test_augmentation_leaves_something_of_the_image(changes, sides, words):
   config = schema.Config(augment=schema.Augment(**changes))
   if words is None:
-    schema.check_images(config, *sides)
+    combinations.check_images(config, *sides)
   else:
     with pytest.raises(UserError) as error:
-      schema.check_images(config, *sides)
+      combinations.check_images(config, *sides)
     assert str(error.value).endswith(words)
 
 
@@ -309,7 +333,7 @@ def test_from_dict_refuses_what_is_no_object(values):
 
 
 def test_sizes_need_images_that_are_resized():
-  assert schema.check(_config(
+  assert combinations.check(_config(
       **{'augment.sizes': (128, 224), 'data.image_size': 224})) is None
   assert _refusal(**{'augment.sizes': (128, 224)}) == (
       'config.augment.sizes=(128, 224) resizes images, but '
@@ -320,7 +344,7 @@ def test_sizes_need_images_that_are_resized():
 
 
 def test_the_batch_must_be_a_multiple_of_repeats():
-  assert schema.check(_config(global_batch=12,
+  assert combinations.check(_config(global_batch=12,
                               **{'augment.repeats': 3})) is None
   assert _refusal(global_batch=13, **{'augment.repeats': 3}) == (
       'config.global_batch=13 is not divisible by config.augment.repeats=3: '
@@ -393,4 +417,4 @@ def test_a_standard_deviation_must_be_positive():
   config = schema.Config(train_steps=1)
   config.data.stddev = (1.0, 0.0)
   with pytest.raises(UserError, match=r'config.data.stddev=\(1.0, 0.0\)'):
-    schema.check(config)
+    combinations.check(config)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from resnet import losses
+from resnet.optimization import losses
 
 
 def _cross_entropy(logits, labels, label_smoothing=0.0):

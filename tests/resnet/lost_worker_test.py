@@ -6,9 +6,9 @@ import types
 import pytest
 import tensorflow as tf
 
-from resnet import losses
 from resnet.distribution import workers
 from resnet.distribution.group import Group
+from resnet.optimization import losses
 from tests import processes
 from tests.resnet import workers_test
 

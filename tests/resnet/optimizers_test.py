@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from configs import schema
-from resnet import optimizers
+from resnet.optimization import optimizers
 
 
 def _zeros(params, optimizer):

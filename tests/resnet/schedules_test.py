@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from configs import schema
-from resnet import schedules
+from resnet.optimization import schedules
 
 
 def _rates(steps, total_steps, warmup_steps=0, **schedule):
@@ -44,17 +44,17 @@ def test_warmup_longer_than_the_run_ends_below_the_peak():
 
 
 def test_step_drops_exactly_at_its_shares():
-  drops = dict(name='step', peak=2.0, drop_factor=0.1, drops_at=(0.5, 0.75))
+  drops = dict(name='step', peak=2.0, drop_factors=(0.1,), drops_at=(0.5, 0.75))
   _check({0: 2, 49: 2, 50: 0.2, 74: 0.2, 75: 0.02, 99: 0.02}, 100, **drops)
 
 
 def test_step_warmup_does_not_move_the_drops():
-  drops = dict(name='step', peak=2.0, drop_factor=0.5, drops_at=(0.25, 0.5))
+  drops = dict(name='step', peak=2.0, drop_factors=(0.5,), drops_at=(0.25, 0.5))
   _check({9: 2, 10: 2, 24: 2, 25: 1, 49: 1, 50: 0.5}, 100, 10, **drops)
 
 
 def test_step_drop_during_the_warmup_applies_after_it():
-  drops = dict(name='step', peak=2.0, drop_factor=0.5, drops_at=(0.1,))
+  drops = dict(name='step', peak=2.0, drop_factors=(0.5,), drops_at=(0.1,))
   _check({10: 1.1, 19: 2, 20: 1}, 100, 20, **drops)
 
 
@@ -73,7 +73,7 @@ def test_step_drops_exactly_in_long_runs(total_steps, shares, drops):
   rates = {}
   for number, step in enumerate(drops):
     rates |= {step - 1: 0.1**number, step: 0.1**(number + 1)}
-  _check(rates, total_steps, name='step', peak=1.0, drop_factor=0.1,
+  _check(rates, total_steps, name='step', peak=1.0, drop_factors=(0.1,),
          drops_at=shares)
 
 
@@ -120,7 +120,7 @@ def test_rate_is_a_float32_scalar(name):
 
 
 def test_step_may_be_symbolic():
-  schedule = schema.Schedule(name='step', peak=2.0, drop_factor=0.5,
+  schedule = schema.Schedule(name='step', peak=2.0, drop_factors=(0.5,),
                              drops_at=(0.5,))
 
   @tf.function(input_signature=[tf.TensorSpec([], tf.int64)])

@@ -1,0 +1,70 @@
+"""Which settings of a config work together."""
+from configs import schema
+from configs.process import typed_fields
+from configs.process.errors import UserError
+
+_LEAST_STDDEV = 0.001  # Images are divided by it.
+
+
+def check(config: schema.Config) -> None:
+  """Raises UserError unless all values are allowed and fit together."""
+  typed_fields.check_types(config)
+  typed_fields.check_limits(config)
+  _check_data_and_augment(config)
+  _check_length(config)
+
+
+def _check_length(config):
+  """Raises UserError unless the length of the run is given once, and fits."""
+  if (config.train_epochs > 0) == (config.train_steps > 0):
+    raise UserError(
+        f'config.train_epochs={config.train_epochs:g} and '
+        f'config.train_steps={config.train_steps} do not define the length of '
+        'the run: set one of them to a positive value and the other to 0.')
+  if config.train_steps * config.global_batch > schema.MOST_POSITIONS:
+    raise UserError(
+        f'config.train_steps={config.train_steps} with config.global_batch='
+        f'{config.global_batch} takes more than {schema.MOST_POSITIONS} '
+        f'images: give at most {schema.MOST_POSITIONS // config.global_batch} '
+        'steps.')
+
+
+def check_images(config: schema.Config, height: int, width: int) -> None:
+  """Checks that the augmentation leaves something of images of a size.
+
+  Args:
+    config: checked.
+    height: of the images that are evaluated, in pixels.
+    width: of the same.
+
+  Raises:
+    UserError: a setting is larger than the images.
+  """
+  smallest = min(height, width, *config.augment.sizes)
+  for name, what in (('cutout', 'erases a square that is larger than'),
+                     ('crop_padding', 'can shift everything out of')):
+    value = getattr(config.augment, name)
+    limit = smallest - (name == 'crop_padding')
+    if value > limit:
+      raise UserError(
+          f'config.augment.{name}={value} {what} images of {smallest} pixels '
+          f'a side: give at most {limit}.')
+
+
+def _check_data_and_augment(config):
+  """Raises UserError if settings of the input do not fit together."""
+  data, augment = config.data, config.augment
+  if not all(value >= _LEAST_STDDEV for value in data.stddev):
+    raise UserError(
+        f'config.data.stddev={data.stddev} is out of range: give values of at '
+        f'least {_LEAST_STDDEV}, or () to measure them.')
+  if augment.sizes and not data.image_size:
+    raise UserError(
+        f'config.augment.sizes={augment.sizes} resizes images, but '
+        'config.data.image_size=0 does not: set image_size to the size for '
+        'evaluation, or sizes to ().')
+  if config.global_batch % augment.repeats:
+    raise UserError(
+        f'config.global_batch={config.global_batch} is not divisible by '
+        f'config.augment.repeats={augment.repeats}: give a multiple of '
+        f'{augment.repeats}.')

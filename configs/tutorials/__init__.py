@@ -1,0 +1,1 @@
+"""Recipes that repeat published tutorials, point by point."""

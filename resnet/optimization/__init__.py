@@ -1,0 +1,1 @@
+"""From the loss to the update of the weights."""
