@@ -1,5 +1,5 @@
 """Which settings of a config work together."""
-from configs import schema
+from configs import schema, unused
 from configs.process import typed_fields
 from configs.process.errors import UserError
 
@@ -12,6 +12,8 @@ def check(config: schema.Config) -> None:
   typed_fields.check_limits(config)
   _check_data_and_augment(config)
   _check_length(config)
+  _check_optimization(config)
+  unused.check(config)
 
 
 def _check_length(config):
@@ -68,3 +70,51 @@ def _check_data_and_augment(config):
         f'config.global_batch={config.global_batch} is not divisible by '
         f'config.augment.repeats={augment.repeats}: give a multiple of '
         f'{augment.repeats}.')
+
+
+def _check_optimization(config):
+  """Raises UserError if settings of the update do not fit together."""
+  optimizer, schedule = config.optimizer, config.schedule
+  if optimizer.clip != 'none' and not optimizer.clip_at:
+    raise UserError(
+        f'config.optimizer.clip_at=0 with config.optimizer.clip='
+        f'{optimizer.clip} leaves no gradient: give a positive value.')
+  if len(schedule.drop_factors) not in (1, len(schedule.drops_at)):
+    raise UserError(
+        f'config.schedule.drop_factors={schedule.drop_factors} does not fit '
+        f'config.schedule.drops_at={schedule.drops_at}: give one factor, or '
+        f'{len(schedule.drops_at)}, one for each drop.')
+  if optimizer.accumulate > 1 and config.model.sync_batch_norm:
+    raise UserError(
+        f'config.optimizer.accumulate={optimizer.accumulate} does not work '
+        'with config.model.sync_batch_norm=True, whose replicas would wait for '
+        'each other in each part: set one of them to its default.')
+
+
+def check_evaluations(config: schema.Config, num_classes: int,
+                      several: bool) -> None:
+  """Checks what only the data and the flags can tell.
+
+  Args:
+    config: checked.
+    num_classes: of the data.
+    several: whether the run is evaluated before its end.
+
+  Raises:
+    UserError: the monitor has nothing to look at, or class weights do not fit.
+  """
+  monitor = config.monitor
+  for name in ('plateau_evals', 'stop_evals'):
+    if getattr(monitor, name) and not several:
+      raise UserError(
+          f'config.monitor.{name}={getattr(monitor, name)} needs evaluations '
+          'during the run, but there is only the last one: give '
+          '--eval_every_epochs=1, say.')
+  if monitor.metric == 'top5_accuracy' and num_classes <= 5:
+    raise UserError(
+        f'config.monitor.metric=top5_accuracy is always 1 with {num_classes} '
+        'classes: give accuracy or loss.')
+  if config.class_weights and len(config.class_weights) != num_classes:
+    raise UserError(
+        f'config.class_weights has {len(config.class_weights)} values, but the '
+        f'data have {num_classes} classes: give one value for each.')

@@ -12,7 +12,7 @@ from configs.process.errors import first_line, UserError
 
 DEFAULT = 'digits_resnet8'
 _FOLDER = pathlib.Path(__file__).parent
-_NOT_RECIPES = ('__init__', 'combinations', 'loading', 'schema')
+_NOT_RECIPES = ('__init__', 'combinations', 'loading', 'schema', 'unused')
 
 
 def names() -> list[str]:
@@ -23,6 +23,11 @@ def names() -> list[str]:
   files = [*_FOLDER.glob('*.py'), *_FOLDER.glob('tutorials/*.py')]
   return sorted(path.relative_to(_FOLDER).with_suffix('').as_posix()
                 for path in files if path.stem not in _NOT_RECIPES)
+
+
+def run_name(recipe: str) -> str:
+  """Returns what runs of a recipe are called: its name, or that of its file."""
+  return recipe if recipe in names() else pathlib.Path(recipe).stem
 
 
 def load(recipe: str) -> schema.Config:
@@ -93,7 +98,7 @@ def parse(argv: Sequence[str], flag_values: flags.FlagValues = flags.FLAGS
     flag_values: the flags that are defined; --config is added.
 
   Returns:
-    (config, the recipe's name, arguments that are not flags).
+    (config, the name of its runs, arguments that are not flags).
 
   Raises:
     UserError: the recipe, a field or a flag is unknown, or a value is wrong.
@@ -118,7 +123,7 @@ def parse(argv: Sequence[str], flag_values: flags.FlagValues = flags.FLAGS
   except flags.Error as error:
     raise UserError(_flag_sentence(error, config, flag_values)) from error
   combinations.check(holder.value)
-  return holder.value, pathlib.Path(recipe).stem, others[1:]
+  return holder.value, run_name(recipe), others[1:]
 
 
 def check_field(path: str, config: schema.Config) -> None:

@@ -80,7 +80,7 @@ class Data:
   image_size: int = within(0, _MOST_PIXELS, 0)
   # Evaluation with image_size: the central crop's share of the shorter side;
   # height and width, 0: image_size.
-  eval_crop: float = share(0.875)
+  eval_crop: float = within(0.01, 1, 0.875)
   eval_size: int = within(0, _MOST_PIXELS, 0)
   interpolation: str = one_of('bilinear', 'bicubic')  # Of all resizing.
   eval_flip: bool = False  # Averages the logits of an image and its mirror.

@@ -5,7 +5,8 @@
 If the images fit into memory, the input of training (order, gather, crop and
 flip) is compared with a pipeline as TensorFlow's and Keras's guides build it,
 which reads and decodes records, shuffles a buffer, and crops and flips image by
-image. If the images are on disk, each stage of the input is measured and
+image. Synthetic images are measured in the same way, without the comparison. If
+the images are on disk, each stage of the input is measured and
 compared with a sequential pipeline that decodes in the same way, and with
 decoding alone. With --memory_gib=0, small images are read from disk too, and
 'free decoding' shows how many small records a second the input can move. With
@@ -61,12 +62,12 @@ def main(parsed: tuple[schema.Config, str, list[str]]) -> int:
   config, _, others = parsed
   command_line.refuse(others)
   with tensorflow_process.starting():
-    from pipelines import sources
+    from pipelines import on_disk, sources
 
   reading = reading_flags.get()
-  source = sources.load(config.data.name, config.data.train_split, reading,
-                        config.data.image_size)
-  if isinstance(source, sources.InMemory):
+  source = sources.load(config.data, config.data.train_split, reading,
+                        made=config.synthetic)
+  if not isinstance(source, on_disk.OnDisk):
     _print_in_memory(config, source, reading.data_dir)
   elif flags.FLAGS.repeat_data:
     _print_memory(config, source, flags.FLAGS.repeat_data)
@@ -77,25 +78,30 @@ def main(parsed: tuple[schema.Config, str, list[str]]) -> int:
   return command_line.DONE
 
 
-def _print_in_memory(config: schema.Config, source: 'sources.InMemory',
+def _print_in_memory(config: schema.Config, source: 'sources.Source',
                      data_dir: str | None) -> None:
-  from pipelines import input_speed
+  from pipelines import input_speed, sources
 
   values = flags.FLAGS
-  pairs = [
-      (input_speed.measure(input_speed.training(config, source), values.images),
-       input_speed.measure(input_speed.textbook(config, source, data_dir),
-                           values.images // 10))
-      for _ in range(values.rounds)]
-  print(f'{config.data.name}, {source.size} images in memory, batches of '
+  streams = {'training': lambda: input_speed.measure(
+      input_speed.training(config, source), values.images)}
+  if isinstance(source, sources.InMemory):
+    streams['textbook'] = lambda: input_speed.measure(
+        input_speed.textbook(config, source, data_dir), values.images // 10)
+  rounds = [{name: stream().per_cpu_sec for name, stream in streams.items()}
+            for _ in range(values.rounds)]
+  where = 'in memory' if 'textbook' in streams else 'made when they are read'
+  print(f'{config.data.name}, {source.size} images {where}, batches of '
         f'{config.global_batch} x {source.image_shape}, crop padding '
         f'{config.augment.crop_padding}, flip {config.augment.flip}; images '
         f'per CPU-second (all threads), median of {values.rounds} rounds '
         '[min, max]:')
-  for name, speeds in zip(('training', 'textbook'), zip(*pairs)):
-    print(f'  {name:8} {_spread([speed.per_cpu_sec for speed in speeds])}')
-  ratio = statistics.median(a.per_cpu_sec / b.per_cpu_sec for a, b in pairs)
-  print(f'  {"ratio":8} {ratio:10.1f}')
+  for name in streams:
+    print(f'  {name:8} {_spread([speeds[name] for speeds in rounds])}')
+  if 'textbook' in streams:
+    ratio = statistics.median(
+        speeds['training'] / speeds['textbook'] for speeds in rounds)
+    print(f'  {"ratio":8} {ratio:10.1f}')
 
 
 def _print_stages(config: schema.Config, source: 'on_disk.OnDisk') -> None:

@@ -1,11 +1,11 @@
-"""Changes brightness, contrast and saturation of uint8 images at random.
+"""Changes brightness, contrast and colors of uint8 images at random.
 
 The functions are pure functions of (seed, position) for the compiled step: an
 image is changed in the same way whatever batch it is in.
 """
 import tensorflow as tf
 
-from pipelines import salts, threefry
+from pipelines import operations, salts, threefry
 
 # ITU-R 601 luma in 65536ths, as in Pillow. Sums of these multiples of whole
 # levels are exact in float32: the gray image is the same on every device.
@@ -49,6 +49,26 @@ def jitter(images: tf.Tensor, positions: tf.Tensor, *, seed: int,
   if saturation:
     pixels = _scale(pixels, _gray(pixels), draws[:, 2], saturation)
   return tf.cast(tf.round(pixels), images.dtype)
+
+
+def grayscale(images: tf.Tensor, positions: tf.Tensor, *, seed: int,
+              probability: float) -> tf.Tensor:
+  """Turns some of the images gray; they keep their number of channels.
+
+  Args:
+    images: uint8 [b, h, w, c], c = 1 or 3; no effect for c = 1.
+    positions: int64 [b].
+    seed: of the run, in [0, 2**32).
+    probability: share of the images; 0: off.
+
+  Returns:
+    uint8 [b, h, w, c].
+  """
+  if not probability or images.shape[-1] == 1:
+    return images
+  draws = threefry.uniform(seed, positions, salts.GRAYSCALE, (1, 1, 1))
+  return tf.where(draws < probability,
+                  operations.luma(images)[..., tf.newaxis], images)
 
 
 def _scale(pixels, center, draw, strength):

@@ -39,8 +39,8 @@ def draw(config: schema.Config, source: Source, rows: int,
       size=source.size, seed=config.seed, global_batch=rows)
   crop = None
   if config.data.image_size:
-    crop = decoding.RandomCrop(
-        source.image_shape, config.seed, config.augment.smallest_crop)
+    crop = decoding.random_crop(config, source.image_shape[-1],
+                                config.data.eval_size or None)
   cells = [_images(source, examples, 0, None)]
   for column in range(columns):
     position = tf.range(rows, dtype=tf.int64) + column * rows

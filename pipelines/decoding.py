@@ -9,21 +9,41 @@ the pixels outside.
 PNG, BMP and GIF (its first frame) are decoded whole. Gray, palette, CMYK and
 16-bit pictures are converted to the requested number of channels and to 8 bits.
 
-Resizing is bilinear without antialiasing, for training and evaluation alike:
+Resizing is without antialiasing, for training and evaluation alike:
 antialiasing costs more than decoding does (4.9 ms against 3.3 ms for a picture
-of 500 x 400 pixels).
+of 500 x 400 pixels). It is bilinear, or bicubic with a = -0.5 (Keys 1981).
 """
 import math
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from pipelines import salts, threefry
+from configs import schema
+from pipelines import padding, salts, threefry
 
 _TRIES = 10
-_ASPECTS = (3 / 4, 4 / 3)
-# Evaluation resizes the short side to 256 and takes the middle 224 of it.
-_EVAL_SHARE = 224 / 256
+
+
+def center_crop(data: schema.Data, channels: int) -> 'CenterCrop':
+  """Returns the crop for evaluation that the settings ask for."""
+  size = data.eval_size or data.image_size
+  return CenterCrop((size, size, channels), data.eval_crop, data.interpolation)
+
+
+def random_crop(config: schema.Config, channels: int,
+                size: int | None = None) -> 'RandomCrop':
+  """Returns the crop for training that a config with data.image_size asks for.
+
+  Args:
+    config: what is trained.
+    channels: of the pictures.
+    size: side in pixels; None: data.image_size.
+  """
+  size, augment = size or config.data.image_size, config.augment
+  low, high = augment.crop_ratio
+  return RandomCrop(
+      (size, size, channels), config.seed, augment.smallest_crop,
+      augment.largest_crop, (low, high), config.data.interpolation)
 
 
 def whole(encoded: tf.Tensor, channels: int) -> tf.Tensor:
@@ -41,7 +61,14 @@ def whole(encoded: tf.Tensor, channels: int) -> tf.Tensor:
 
 class Whole(NamedTuple):
   """Takes whole pictures, which all have one size already."""
-  shape: tuple[int, ...]  # (h, w, c)
+  picture: tuple[int, ...]  # (h, w, c) of the pictures.
+  margins: padding.Margins = ((0, 0),) * 3  # Zeros around them.
+
+  @property
+  def shape(self) -> tuple[int, ...]:
+    """(h, w, c), margins included."""
+    return tuple(size + sum(margin)
+                 for size, margin in zip(self.picture, self.margins))
 
   def draws(self, positions: tf.Tensor) -> tuple[()]:
     """Returns (): nothing is random."""
@@ -51,12 +78,18 @@ class Whole(NamedTuple):
   def __call__(self, encoded: tf.Tensor, draws: tuple[()]) -> tf.Tensor:
     """Decodes a picture to uint8 [h, w, c]; fails if it has another size."""
     del draws
-    return tf.ensure_shape(whole(encoded, self.shape[-1]), self.shape)
+    image = tf.ensure_shape(whole(encoded, self.picture[-1]), self.picture)
+    return tf.pad(image, self.margins) if self.shape != self.picture else image
 
 
 class CenterCrop(NamedTuple):
-  """Takes the middle square, 7/8 of the short side (224 of 256): evaluation."""
+  """Takes the middle square, a share of the short side: evaluation.
+
+  With 7/8, it is the middle 224 pixels of a short side resized to 256.
+  """
   shape: tuple[int, ...]  # (h, w, c), h = w.
+  share: float = 224 / 256
+  interpolation: str = 'bilinear'
 
   def draws(self, positions: tf.Tensor) -> tuple[()]:
     """Returns (): nothing is random."""
@@ -68,24 +101,28 @@ class CenterCrop(NamedTuple):
     del draws
 
     def box(size):
-      sides = tf.round(_EVAL_SHARE * tf.reduce_min(size)) * tf.ones(2)
+      side = tf.maximum(tf.round(self.share * tf.reduce_min(size)), 1.0)
+      sides = side * tf.ones(2)
       return tf.concat([tf.floor((size - sides) / 2), sides], 0)
 
-    return _crop_and_resize(encoded, box, self.shape)
+    return _crop_and_resize(encoded, box, self.shape, self.interpolation)
 
 
 class RandomCrop(NamedTuple):
   """Takes a box of random area and aspect ratio, keyed by (seed, position).
 
   Szegedy et al. 2014 (arXiv:1409.4842), section 6. The area is uniform in
-  [smallest, 1] of the picture, and the aspect ratio lies between 3/4 and 4/3,
-  uniform in its logarithm. The first of ten draws that fits inside the picture
-  is used (if none fits, the first draw, cut to the picture), and placed
-  anywhere inside.
+  [smallest, largest] of the picture, and the aspect ratio, width / height, is
+  between the two of `ratio`, uniform in its logarithm. The first of ten draws
+  that fits inside the picture is used (if none fits, the first draw, cut to the
+  picture), and placed anywhere inside.
   """
   shape: tuple[int, ...]  # (h, w, c), h = w.
   seed: int
   smallest: float = 0.08
+  largest: float = 1.0
+  ratio: tuple[float, float] = (3 / 4, 4 / 3)
+  interpolation: str = 'bilinear'
 
   def draws(self, positions: tf.Tensor) -> tf.Tensor:
     """Draws ten boxes for each position.
@@ -100,8 +137,8 @@ class RandomCrop(NamedTuple):
     uniform = threefry.uniform(
         self.seed, positions, salts.RANDOM_CROP, (_TRIES, 4))
     area, aspect, top, left = tf.unstack(uniform, axis=-1)
-    side = tf.sqrt(self.smallest + (1 - self.smallest) * area)
-    low, high = (math.log(end) / 2 for end in _ASPECTS)
+    side = tf.sqrt(self.smallest + (self.largest - self.smallest) * area)
+    low, high = (math.log(end) / 2 for end in self.ratio)
     skew = tf.exp(low + (high - low) * aspect)
     return tf.stack([side / skew, side * skew, top, left], -1)
 
@@ -122,10 +159,10 @@ class RandomCrop(NamedTuple):
       sides = tf.clip_by_value(tf.round(draw[:2] * unit), 1.0, size)
       return tf.concat([tf.floor(draw[2:] * (size - sides + 1)), sides], 0)
 
-    return _crop_and_resize(encoded, box, self.shape)
+    return _crop_and_resize(encoded, box, self.shape, self.interpolation)
 
 
-def _crop_and_resize(encoded, box, shape):
+def _crop_and_resize(encoded, box, shape, interpolation):
   """Decodes a box of a picture and resizes it.
 
   Args:
@@ -133,6 +170,7 @@ def _crop_and_resize(encoded, box, shape):
     box: maps the picture's size, float32 [2] (height, width), to whole numbers,
       float32 [4] (top, left, height, width).
     shape: (h, w, c) of the result, which is uint8.
+    interpolation: 'bilinear' or 'bicubic'.
   """
   def jpeg():
     size = tf.cast(tf.io.extract_jpeg_shape(encoded)[:2], tf.float32)
@@ -147,5 +185,8 @@ def _crop_and_resize(encoded, box, shape):
 
   image = tf.cond(tf.io.is_jpeg(encoded), jpeg, other)
   # The kernel takes half the time if its input is float32 already.
-  image = tf.image.resize(tf.cast(image, tf.float32), shape[:2])
+  image = tf.image.resize(
+      tf.cast(image, tf.float32), shape[:2], interpolation)
+  if interpolation != 'bilinear':  # It overshoots at edges.
+    image = tf.clip_by_value(image, 0.0, 255.0)
   return tf.ensure_shape(tf.cast(tf.round(image), tf.uint8), shape)

@@ -43,7 +43,7 @@ class Memory(NamedTuple):
   last_mib: float  # At the end.
 
 
-def training(config: schema.Config, source: sources.InMemory) -> Iterator:
+def training(config: schema.Config, source: sources.Source) -> Iterator:
   """Returns an endless stream of batches, cropped and flipped as in training.
 
   Args:

@@ -3,6 +3,9 @@
 A pair is positions 2k and 2k + 1, neighbors in the batch. All random numbers
 are keyed by (seed, k): a pair is mixed in the same way whatever batch it is in.
 """
+import fractions
+import math
+
 import numpy as np
 import tensorflow as tf
 
@@ -12,8 +15,8 @@ _QUANTILES = 4096
 
 
 def mix(images: tf.Tensor, targets: tf.Tensor, positions: tf.Tensor, *,
-        seed: int, mixup: float, cutmix: float
-        ) -> tuple[tf.Tensor, tf.Tensor]:
+        seed: int, mixup: float, cutmix: float, probability: float = 1.0,
+        until: int | None = None) -> tuple[tf.Tensor, tf.Tensor]:
   """Mixes the two images of each pair with one another, and their targets.
 
   Both members of a pair get the same lambda and box: the first becomes lambda *
@@ -33,6 +36,8 @@ def mix(images: tf.Tensor, targets: tf.Tensor, positions: tf.Tensor, *,
     seed: of the run, in [0, 2**32).
     mixup: alpha of the Beta distribution, at least 0; 0: off.
     cutmix: the same for CutMix.
+    probability: share of the pairs that are mixed.
+    until: pairs from this position on are not mixed; None: all are.
 
   Returns:
     (images float32 [b, h, w, c], in units of 0..255; targets float32
@@ -52,7 +57,29 @@ def mix(images: tf.Tensor, targets: tf.Tensor, positions: tf.Tensor, *,
   pairs = tf.reshape(positions, [-1, 2])[:, 0] // 2
   draws = threefry.uniform(seed, pairs, salts.MIXING, (4,))
   shares, weights = _shares_and_weights(draws, h, w, mixup, cutmix)
+  if probability < 1 or until is not None:
+    kept = _kept_whole(pairs, seed, probability, until)
+    shares = tf.where(kept, 1.0, shares)
+    weights = tf.where(
+        kept[:, tf.newaxis, tf.newaxis, tf.newaxis], 1.0, weights)
   return _blend(images, weights), _blend(targets, shares[:, tf.newaxis])
+
+
+def until(mix_epochs: float, train_size: int) -> int | None:
+  """Returns the position from which on nothing is mixed.
+
+  Args:
+    mix_epochs: epochs with mixing; 0: all.
+    train_size: examples of an epoch.
+
+  Returns:
+    None: all positions are mixed.
+  """
+  if not mix_epochs:
+    return None
+  # 0.1 means 1/10; the float is slightly larger.
+  exact = fractions.Fraction(mix_epochs).limit_denominator(10**9)
+  return math.ceil(exact * train_size)
 
 
 def beta_quantiles(alpha: float) -> np.ndarray:
@@ -79,6 +106,13 @@ def beta_quantiles(alpha: float) -> np.ndarray:
   middles = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
   t = np.interp(middles * density.sum(), below, t)
   return np.exp(-np.logaddexp(0, -t))
+
+
+def _kept_whole(pairs, seed, probability, last):
+  """Returns which pairs are not mixed: bool [p]."""
+  draws = threefry.uniform(seed, pairs, salts.MIX_PROBABILITY, (1,))[:, 0]
+  kept = draws >= probability
+  return kept if last is None else kept | (2 * pairs >= last)
 
 
 def _shares_and_weights(draws, h, w, mixup, cutmix):

@@ -43,6 +43,19 @@ class Crop(Protocol):
     ...
 
 
+class Readable(Protocol):
+  """The part of a source that is needed to read some of its examples."""
+
+  def read(self, indices: tf.data.Dataset,
+           crop: Crop | None = None) -> tf.data.Dataset:
+    """Turns indices into batches, in their order; see OnDisk.read."""
+    ...
+
+  def explain(self, examples: Iterable[int]) -> UserError | TryAgain | None:
+    """Finds out why one of some examples cannot be read."""
+    ...
+
+
 class OnDisk:
   """A source (see sources.py) of TFDS examples with an image and a label."""
 
@@ -161,9 +174,9 @@ class OnDisk:
             'the data set' + (
                 '.' if self._skip_bad_images else
                 ', or give --skip_bad_images to continue without it.'))
-      if isinstance(self.crop, decoding.Whole) and shape != self.image_shape:
+      if isinstance(self.crop, decoding.Whole) and shape != self.crop.picture:
         return differing_sizes(self.records.name(example), shape,
-                               self.image_shape)
+                               self.crop.picture)
     return self._failure
 
   def _chunk(self, batch):
@@ -216,7 +229,7 @@ class OnDisk:
       return b''  # Parsed as an example whose picture is empty.
 
 
-def read_examples(source: OnDisk,
+def read_examples(source: Readable,
                   examples: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
   """Reads some examples of a source, in order.
 
@@ -264,7 +277,7 @@ def differing_sizes(name: str, shape: tuple[int, ...],
       'with, for example, --config.data.image_size=224.')
 
 
-def all_bad(source: OnDisk, examples: Iterable[int], which: str) -> UserError:
+def all_bad(source: Readable, examples: Iterable[int], which: str) -> UserError:
   """Returns the error for images that were all skipped as bad.
 
   Args:

@@ -45,18 +45,20 @@ def apply(images: tf.Tensor, operation: tf.Tensor,
     posterize: keeps 8 - round(4 * share) bits.
     color, contrast, brightness, sharpness: factor 1 + 0.9 * share.
     identity, auto_contrast, equalize, invert: no strength.
+  Larger shares are stronger; posterize takes up to 2, and color, contrast,
+  brightness and sharpness down to -10/9 and up to 10/9.
 
   Args:
     images: uint8 [b, h, w, c], c = 1 or 3.
     operation: int32 [b], indices into OPERATIONS.
-    share: float32 [b] in [-1, 1]; in [0, 1] for solarize and posterize.
+    share: float32 [b]; at least 0 for solarize and posterize.
 
   Returns:
     uint8 [b, h, w, c].
   """
   h, w = images.shape[1:3]
   chosen = {name: operation == index for index, name in enumerate(OPERATIONS)}
-  gray = _gray(images)
+  gray = luma(images)
   # Only one kernel changes an image, so the histogram, the gray image and the
   # smooth image may all be computed from the original image.
   values = _look_up(_tables(images, gray, chosen, share),
@@ -203,8 +205,15 @@ def _equalize(histogram):
   return tf.where(step > 0, tf.minimum(spread, 255), levels)
 
 
-def _gray(images):
-  """Returns Pillow's luma, ITU-R 601-2: uint8 [b, h, w]."""
+def luma(images: tf.Tensor) -> tf.Tensor:
+  """Returns Pillow's gray image, ITU-R 601-2.
+
+  Args:
+    images: uint8 [b, h, w, c], c = 1 or 3.
+
+  Returns:
+    uint8 [b, h, w].
+  """
   if images.shape[-1] == 1:
     return images[..., 0]
   red, green, blue = (

@@ -8,11 +8,11 @@ import numpy as np
 
 from configs import schema
 from configs.process.errors import UserError
-from pipelines import array_cache, sources
+from pipelines import array_cache, sources, synthetic
 
-# Of pictures on disk, which have to be cropped and resized, a sample of this
-# size is measured: its mean is within 1 of 255 of that of all pictures, and
-# measuring it takes seconds.
+# Of pictures on disk, which have to be cropped and resized, and of images that
+# are made when they are read, a sample of this size is measured: its mean is
+# within 1 of 255 of that of all pictures, and measuring it takes seconds.
 _MOST_PICTURES = 2000
 _EXACT_IN_FLOAT32 = 256  # Images: 256 * 255**2 < 2**24.
 _FLOATS_AT_ONCE = 2**20
@@ -79,7 +79,8 @@ def mean_and_stddev(data: schema.Data, source: sources.Source
   mean, stddev = (np.asarray(given, np.float32)
                   for given in (data.mean, data.stddev))
   if not (data.mean and data.stddev):
-    measured = _measured(source, _MOST_PICTURES if data.image_size else None)
+    sampled = data.image_size or isinstance(source, synthetic.Synthetic)
+    measured = _measured(source, _MOST_PICTURES if sampled else None)
     if not data.mean:
       mean = measured.pixel_mean if data.center == 'pixel' else measured.mean
     if not data.stddev:

@@ -51,8 +51,8 @@ def main(parsed: tuple[schema.Config, str, list[str]]) -> int:
   with tensorflow_process.starting():
     from pipelines import contact_sheet, sources
 
-  source = sources.load(config.data.name, config.data.train_split,
-                        reading_flags.get(), config.data.image_size)
+  source = sources.load(config.data, config.data.train_split,
+                        reading_flags.get(), made=config.synthetic)
   combinations.check_images(config, *source.image_shape[:2])
   _check_size(contact_sheet.mib(
       source.image_shape, values.rows, values.columns))

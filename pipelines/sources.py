@@ -7,113 +7,72 @@ Images of one size that fit into memory are decoded once and kept there. All
 others are read from their TFRecord files, as TFDS prepared them, when they are
 needed, and kept encoded if that fits. Nothing here touches the network.
 """
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 import hashlib
 import math
 import pathlib
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from configs import schema
 from configs.process import cache_folder, command_line
 from configs.process.errors import UserError
 from pipelines import (
   array_cache,
   decoding,
-  identity,
+  digits,
+  in_memory,
   on_disk,
+  padding,
   records,
+  synthetic,
   tfds_directory,
 )
 from pipelines.options import Reading
 
-_DIGITS = pathlib.Path(__file__).parent / 'digits.npz'
 _LOOK_AT = 10  # Examples that are read when a split is opened.
 _LEAST_CACHED = 2**20  # Bytes. Fewer are decoded in a fraction of a second.
 _DEFAULT_READING = Reading()
+_DEFAULT_SYNTHETIC = schema.Synthetic()
 
 
-class InMemory(NamedTuple):
-  """A split that is decoded once and gathered by index."""
-  images: tf.Tensor  # uint8 [size, h, w, c], on the host.
-  labels: tf.Tensor  # int32 [size], each in [0, num_classes).
-  num_classes: int
-  known: identity.Identity | None = None  # None: found out from the content.
-  cache_key: str | None = None  # See cache_key.
-
-  @property
-  def size(self) -> int:
-    """Number of examples."""
-    return len(self.images)
-
-  @property
-  def image_shape(self) -> tuple[int, ...]:
-    """(h, w, c)."""
-    return tuple(self.images.shape[1:])  # pyright: ignore[reportReturnType]
-
-  @property
-  def identity(self) -> identity.Identity:
-    """What tells this split from others."""
-    if self.known:
-      return self.known
-    content = self.images.numpy().tobytes() + self.labels.numpy().tobytes()
-    return identity.Identity(
-        tuple(map(str, range(self.num_classes))), self.image_shape, None,
-        self.size, hashlib.sha256(content).hexdigest())
-
-  def read(self, indices: tf.data.Dataset,
-           crop: on_disk.Crop | None = None) -> tf.data.Dataset:
-    """Turns indices into batches, as OnDisk.read does.
-
-    Args:
-      indices: see OnDisk.read.
-      crop: None, since the images already have their size.
-    """
-    assert crop is None
-
-    @tf.autograph.experimental.do_not_convert  # Converting takes 0.1 s.
-    def gather(index):
-      example = index.pop('example')
-      return {'image': tf.gather(self.images, example),
-              'label': tf.gather(self.labels, example), **index}
-
-    return indices.map(gather, num_parallel_calls=tf.data.AUTOTUNE,
-                       deterministic=True)
-
-  def explain(self, examples: Iterable[int]) -> None:
-    """Returns None: all examples can be read."""
-    del examples
+Source = in_memory.InMemory | synthetic.Synthetic | on_disk.OnDisk
+InMemory = in_memory.InMemory
 
 
-Source = InMemory | on_disk.OnDisk
-
-
-def load(name: str, split: str, reading: Reading = _DEFAULT_READING,
-         image_size: int = 0) -> Source:
+def load(data: schema.Data | str, split: str,
+         reading: Reading = _DEFAULT_READING, *,
+         made: schema.Synthetic = _DEFAULT_SYNTHETIC) -> Source:
   """Opens one split of a data set, and decodes it if it fits into memory.
 
   Args:
-    name: 'digits', or a TFDS name such as 'cifar10' or 'cifar10:3.0.2'.
+    data: the settings. A name alone stands for the defaults of the others:
+      'digits', 'synthetic', or a TFDS name such as 'cifar10' or
+      'cifar10:3.0.2'.
     split: a split's name or a TFDS slice of one, such as 'train[:90%]'.
     reading: how to read it.
-    image_size: side in pixels that pictures are cropped and resized to; 0: the
-      pictures all have one size and keep it.
+    made: what 'synthetic' consists of.
 
   Raises:
     UserError: the data set or split is unknown, not prepared, empty, without
       images and labels, or cannot be read.
   """
-  return decoded(open_split(name, split, reading, image_size), reading)
+  return decoded(open_split(data, split, reading, made=made), reading)
 
 
-def open_split(name: str, split: str, reading: Reading = _DEFAULT_READING,
-               image_size: int = 0) -> Source:
+def open_split(data: schema.Data | str, split: str,
+               reading: Reading = _DEFAULT_READING, *,
+               made: schema.Synthetic = _DEFAULT_SYNTHETIC) -> Source:
   """Opens one split of a data set, but decodes nothing. Otherwise as `load`."""
-  if name == 'digits':
-    return _load_digits(split, image_size)
-  found = tfds_directory.builder(name, reading.data_dir)
-  return _open(found, name, split, reading, image_size)
+  if isinstance(data, str):
+    data = schema.Data(data)
+  if data.name == 'digits':
+    return digits.load(split, data.image_size, data.pad_to)
+  if data.name == 'synthetic':
+    return synthetic.load(split, made, data.eval_size or data.image_size)
+  found = tfds_directory.builder(data.name, reading.data_dir)
+  return _open(found, data, split, reading)
 
 
 def decoded(source: Source, reading: Reading = _DEFAULT_READING) -> Source:
@@ -121,14 +80,14 @@ def decoded(source: Source, reading: Reading = _DEFAULT_READING) -> Source:
 
   Encoded pictures that fit are kept in memory once they have been read.
   """
-  if isinstance(source, InMemory):
+  if not isinstance(source, on_disk.OnDisk):
     return source
   most = reading.memory_gib * 2**30
   size = source.size * np.prod(source.image_shape, dtype=np.int64)
   if isinstance(source.crop, decoding.Whole) and size <= most:  # Crops differ.
-    in_memory = _kept(source) or _decoded(source)
-    if in_memory:
-      return in_memory
+    whole = _kept(source) or _decoded(source)
+    if whole:
+      return whole
   source.records.keep(most)
   return source
 
@@ -138,7 +97,7 @@ def pictures(source: Source, most: int | None = None) -> Iterator[np.ndarray]:
 
   Args:
     source: the split.
-    most: how many to read from disk at most, evenly spaced; None: all. Images
+    most: how many to read or make at most, evenly spaced; None: all. Images
       in memory are all taken.
 
   Yields:
@@ -175,6 +134,8 @@ def cache_key(source: Source) -> str | None:
   """
   if isinstance(source, InMemory):
     return source.cache_key
+  if isinstance(source, synthetic.Synthetic):
+    return None
   if not source.records.checks_crc or _bytes(source) < _LEAST_CACHED:
     return None
   code = pathlib.Path(decoding.__file__).read_bytes()
@@ -182,55 +143,19 @@ def cache_key(source: Source) -> str | None:
                          hashlib.sha256(code).hexdigest())
 
 
-def _load_digits(split, image_size):
-  """Loads 1,797 images [8, 8, 1] of 10 classes; every fifth is for testing."""
-  if image_size:
-    raise UserError(
-        f'config.data.image_size={image_size} crops and resizes pictures on '
-        'disk, but the embedded digits are all 8 x 8 pixels: set it to 0.')
-  with np.load(_DIGITS) as archive:
-    images, labels = archive['x'], archive['y']
-  # 0..16 as stored; 0..255 like every other data set.
-  images = (images.astype(np.uint16) * 255 // 16).astype(np.uint8)[..., None]
-  test = np.arange(len(labels)) % 5 == 0
-  parts = {'train': ~test, 'test': test}
-  if split not in parts:
-    raise UserError(
-        f'Split {split!r} of digits does not exist: choose one of '
-        f'{", ".join(parts)}.')
-  return _in_memory(images[parts[split]], labels[parts[split]], 10)
-
-
-def _in_memory(images, labels, num_classes, known=None, key=None):
-  """Makes InMemory of arrays; the images must not be changed any more."""
-  with tf.device('CPU:0'):
-    return InMemory(_constant(images), tf.constant(labels, tf.int32),
-                    num_classes, known, key)
-
-
-def _constant(array):
-  """Returns a tensor, which shares the memory of an array if it is aligned.
-
-  tf.constant copies arrays, and makes a second copy on the way.
-  """
-  if array.ctypes.data % array_cache.ALIGNMENT:  # TensorFlow would abort.
-    return tf.constant(array)
-  return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
-
-
-def _open(found, name, split, reading, image_size):
+def _open(found, data, split, reading):
   """Returns OnDisk, after a look at its first examples."""
   features = found.info.features
   height, width, channels = features['image'].shape
   channels = channels or 3
   source = on_disk.OnDisk(
       records.Records(
-          tfds_directory.spans(found, name, split),
-          remedy=tfds_directory.remedy(found, name),
+          tfds_directory.spans(found, data.name, split),
+          remedy=tfds_directory.remedy(found, data.name),
           check_crc=reading.check_crc,
           cache_folder=cache_folder.make('records')),
       features['label'].names,
-      decoding.CenterCrop((image_size, image_size, channels)),
+      decoding.center_crop(data, channels),
       version=str(found.version),
       skip_bad_images=reading.skip_bad_images)
   first = range(min(_LOOK_AT, source.size))
@@ -240,12 +165,15 @@ def _open(found, name, split, reading, image_size):
     raise source.explain(first) or error from error
   if max(labels.numpy()) < 0:
     raise UserError(
-        f'Split {split!r} of {name} has examples without a label: choose '
-        f'another split; {name} has {", ".join(sorted(found.info.splits))}.')
-  if not image_size:
+        f'Split {split!r} of {data.name} has examples without a label: choose '
+        f'another split; {data.name} has '
+        f'{", ".join(sorted(found.info.splits))}.')
+  if not data.image_size:
     if not (height and width):
       height, width = _common_size(source, encoded)
-    source.crop = decoding.Whole((height, width, channels))
+    source.crop = decoding.Whole(
+        (height, width, channels),
+        padding.margins(data.name, (height, width), data.pad_to))
   return source
 
 
@@ -314,5 +242,5 @@ def _of_pixels(source, pixels):
     command_line.warn(
         f'all {source.size} examples have the label {labels[0]}: a network '
         'that always predicts it is right, so there is nothing to learn.')
-  return _in_memory(images, labels, source.num_classes, source.identity,
-                    cache_key(source))
+  return in_memory.of_arrays(images, labels, source.num_classes,
+                             source.identity, cache_key(source))

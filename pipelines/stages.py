@@ -49,8 +49,7 @@ def streams(config: schema.Config,
     tensor of each element, the first dimension is config.global_batch.
   """
   n = config.global_batch
-  crop = decoding.RandomCrop(
-      source.image_shape, config.seed, config.augment.smallest_crop)
+  crop = decoding.random_crop(config, source.image_shape[-1])
   whole = lambda encoded: decoding.whole(encoded, crop.shape[-1])
   # Only a pixel or a row: copying all of them belongs to 'batch'.
   decode = _Part(crop.shape[-1:], crop, lambda encoded, _: whole(encoded)[0, 0])

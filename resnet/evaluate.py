@@ -47,11 +47,11 @@ def main(others: list[str]) -> int:
 
   workdir = values.workdir
   config = _config(workdir)
-  step = _step(values.checkpoint, workdir)
+  step = _step(values.checkpoint, workdir, config.monitor.metric)
   strategy = execution_flags.make_strategy()
   split = values.split or config.data.eval_split
-  source = sources.load(config.data.name, split, reading_flags.get(),
-                        config.data.image_size)
+  source = sources.load(config.data, split, reading_flags.get(),
+                        made=config.synthetic)
   _check_data(workdir, config, split, source)
   # The checkpoint holds the mean and deviation that the run trained with.
   model, state = network.build(config, strategy, source)
@@ -125,7 +125,7 @@ def _check_checkpoint(which: str) -> None:
                     'a step.')
 
 
-def _step(which: str, workdir: pathlib.Path) -> int | None:
+def _step(which: str, workdir: pathlib.Path, metric: str) -> int | None:
   """Returns the step that --checkpoint means; None for the latest."""
   from resnet.run import checkpoint, run_folder, summaries
 
@@ -139,7 +139,7 @@ def _step(which: str, workdir: pathlib.Path) -> int | None:
   if not records:
     raise UserError(f'--checkpoint=best finds no evaluated checkpoint in '
                     f'{workdir}: give latest, or train longer.')
-  return summaries.best(records, 1)[0]['step']
+  return summaries.best(records, 1, metric)[0]['step']
 
 
 def run() -> None:

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from configs import schema
 from configs.process import host_memory
-from pipelines import augmentation, batches, on_disk
-from resnet import compilation, plan, steps
+from pipelines import batches, on_disk
+from resnet import bound_steps, compilation, plan, steps
 from resnet import state as state_lib
 from resnet.distribution import feeding, out_of_memory
 
@@ -25,10 +25,13 @@ class Evaluate:
         smaller if the split can be divided more evenly.
       strategy: the devices.
       model: Keras model, see network.build.
-      state: the variables to evaluate with.
+      state: the variables to evaluate with; their averages, if the config says
+        so.
       source: the split, see pipelines/sources.py.
       jit: 'true', 'false' or 'auto'.
     """
+    if config.ema.decay and config.ema.evaluated:
+      state = state_lib.averaged(state)
     replicas = strategy.num_replicas_in_sync
     self._replica_batch = batches.eval_batch(
         source.size, config.eval_batch, replicas)
@@ -40,9 +43,8 @@ class Evaluate:
     self._iterator = None  # At the start of a pass.
     self._run = _make_run(strategy, functools.partial(
         steps.replica_eval_step, state,
-        evaluate=compilation.compiler(strategy, jit)(functools.partial(
-            steps.evaluate, model=model,
-            standardize=augmentation.standardize))))
+        evaluate=compilation.compiler(strategy, jit)(
+            bound_steps.evaluate(config, model))))
 
   def __call__(self, stop_requested: Callable[[], object] = lambda: None
                ) -> dict[str, float] | None:

@@ -136,6 +136,7 @@ def _evaluate(run):
   if values is None:
     run.stop = True
     return
+  run.watch_metric(values)
   run.written.write('eval', step, {**values, 'epoch': run.epoch(step)})
   run.bar.say(f'step {step}  evaluation: {report.values_text(values)}')
   run.new_best = step in _best_steps(run)
@@ -197,7 +198,8 @@ def _finish(run):
     run.bar.say(report.stop_text(run.step, run.folder.path))
     return START_AGAIN
   if run.group.is_chief:
-    summary = report.summary(run.written, run.watch)
+    summary = report.summary(
+        run.written, run.watch, run.config.monitor.metric)
     run.folder.finish(summary)
     print(report.summary_text(summary, run.folder.path))
   # A worker that has ended with 0 may not be restarted: it stays until the
@@ -207,7 +209,8 @@ def _finish(run):
 
 
 def _best_steps(run):
-  best = summaries.best(run.written.of('eval'), run.options.keep_best)
+  best = summaries.best(run.written.of('eval'), run.options.keep_best,
+                        run.config.monitor.metric)
   return [record['step'] for record in best]
 
 

@@ -8,7 +8,7 @@ from configs import schema
 from configs.process.errors import UserError
 from pipelines import pixel_statistics, salts, sources, threefry
 from resnet import state as state_lib
-from resnet.models import classics
+from resnet.models import classics, tutorials
 from resnet.models import resnet as resnet_model
 
 _DTYPES = {'float32': 'float32', 'bfloat16': 'mixed_bfloat16',
@@ -39,35 +39,39 @@ def build(config: schema.Config, strategy: tf.distribute.Strategy,
   keras.utils.set_random_seed(config.seed)
   mean, stddev = pixel_statistics.mean_and_stddev(config.data, train_source)
   with strategy.scope():
-    model = _build_model(config, train_source, deterministic)
+    model = build_model(config, train_source.image_shape,
+                        train_source.num_classes, deterministic)
     state = state_lib.create(
         model, optimizer=config.optimizer.name,
-        precision=schema.loss_precision(config), mean=mean, stddev=stddev)
+        precision=schema.loss_precision(config), mean=mean, stddev=stddev,
+        ema=config.ema.decay > 0)
   return model, state
 
 
-def _build_model(config, source, deterministic):
+def build_model(config: schema.Config, image_shape: tuple[int, ...],
+                num_classes: int, deterministic: bool = False) -> keras.Model:
+  """Builds the network of a config alone; see `build`."""
   fields = dataclasses.asdict(config.model)
   name = fields.pop('name')
-  shared = {'image_shape': source.image_shape,
-            'num_classes': source.num_classes,
+  shared = {'image_shape': image_shape, 'num_classes': num_classes,
             'dtype': _DTYPES[config.precision],
             'deterministic': deterministic}
   sizes = config.augment.sizes
   if name == 'resnet':
     if sizes:
       smallest = min(*sizes, config.data.image_size)
-      shared['image_shape'] = (smallest, smallest, source.image_shape[-1])
+      shared['image_shape'] = (smallest, smallest, image_shape[-1])
     return resnet_model.build(**fields, **shared, any_size=bool(sizes))
   if sizes:
     raise UserError(
         f'config.augment.sizes={sizes} needs a network that accepts images of '
         f'several sizes, but config.model.name={name} accepts only one: set '
         'config.augment.sizes to (), or give config.model.name=resnet.')
+  shared |= {key: fields[key] for key in (
+      'sync_batch_norm', 'batch_norm_momentum', 'batch_norm_epsilon')}
+  if name in tutorials.NAMES:
+    return tutorials.build(name, depth=config.model.depth, **shared)
   return classics.build(
       name, **shared,
-      sync_batch_norm=config.model.sync_batch_norm,
-      batch_norm_momentum=config.model.batch_norm_momentum,
-      batch_norm_epsilon=config.model.batch_norm_epsilon,
       draw_uniform=lambda position, salt, shape: threefry.uniform(
           config.seed, position, salts.DROPOUT + salt, shape))

@@ -2,7 +2,7 @@
 
   run = start(config, group, folder, options, beat, watch, stop_requested)
 """
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import dataclasses
 import json
 import os
@@ -23,6 +23,7 @@ from resnet.distribution import strategy
 from resnet.distribution.group import Disagreement, Group, Postponed
 from resnet.distribution.heartbeats import Heartbeats
 from resnet.execution.options import Options
+from resnet.optimization import monitor
 from resnet.run import (
   checkpoint,
   data_record,
@@ -66,17 +67,28 @@ class Session:
   lap_step: int  # Where the speed of the next log point is counted from.
   saved_at: float  # When the last checkpoint was begun, on the monotonic clock.
   stop: bool = False  # Whether some process was asked to stop.
+  ends_early: bool = False  # Whether config.monitor ends the run here.
   new_best: bool = False  # Whether the evaluation of this step is a best one.
   warned_of_input: bool = False
 
   @property
   def is_last(self) -> bool:
-    """Whether all updates are done."""
-    return self.step == self.total_steps
+    """Whether all updates are done, or the monitor ends the run."""
+    return self.step == self.total_steps or self.ends_early
 
   def epoch(self, step: int) -> float:
     """Returns the passes over the training split after `step` updates."""
     return plan.epoch(step, self.config, self.train_size)
+
+  def watch_metric(self, values: Mapping[str, float]) -> None:
+    """Has the monitor look at the metrics of an evaluation of this step."""
+    state, settings = self.state, self.config.monitor
+    seen, scale = monitor.after(
+        state.monitor.numpy(), float(state.rate_scale.numpy()), self.step,
+        values[settings.metric], settings)
+    state.monitor.assign(seen)
+    state.rate_scale.assign(scale)
+    self.ends_early = monitor.ends(seen, settings)
 
   def asked_to_stop(self, phase: str) -> object:
     """Notes what this process does now; returns whether it is to stop."""
@@ -109,6 +121,9 @@ def start(config: schema.Config, group: Group, folder: RunFolder,
                     strategy.without_xla_warning(options.jit, group.strategy)):
       if warning and group.is_chief:
         command_line.warn(warning)
+    combinations.check_evaluations(
+        config, eval_source.num_classes,
+        bool(options.eval_every_epochs or options.eval_every_steps))
     combinations.check_images(config, *train_source.image_shape[:2])
     model, state = network.build(config, group.strategy, train_source,
                                  options.deterministic)
@@ -135,7 +150,8 @@ def start(config: schema.Config, group: Group, folder: RunFolder,
             total_steps, step,
             None if group.is_chief else open(
                 os.devnull, 'w', encoding='utf-8')),
-        first_step=step, step=step, lap_step=step, saved_at=time.monotonic())
+        first_step=step, step=step, lap_step=step, saved_at=time.monotonic(),
+        ends_early=monitor.ends(state.monitor.numpy(), config.monitor))
     _describe(run, data)
   return run
 
@@ -184,7 +200,7 @@ def check_weights(group: Group, state: state_lib.State) -> None:
 def _open_splits(config, reading):
   """Returns the training and the evaluation split; decodes nothing."""
   data = config.data
-  return [sources.open_split(data.name, split, reading, data.image_size)
+  return [sources.open_split(data, split, reading, made=config.synthetic)
           for split in (data.train_split, data.eval_split)]
 
 

@@ -18,6 +18,9 @@ class State(NamedTuple):
   params: list[tf.Variable]  # float32, trainable.
   statistics: list[tf.Variable]  # float32, batch norm's moving statistics.
   slots: list[list[tf.Variable]]  # One list like params per optimizer slot.
+  averages: list[tf.Variable]  # Of params and statistics; empty: none are kept.
+  rate_scale: tf.Variable  # float32, see schedules.reduced.
+  monitor: tf.Variable  # float64 [4], see optimization/monitor.py.
   loss_scale: tf.Variable  # float32; 1 unless precision is float16.
   good_steps: tf.Variable  # int64, updates since loss_scale last changed.
   sums: tf.Variable  # float32 [loss, correct, count] since the last log point.
@@ -28,7 +31,7 @@ class State(NamedTuple):
 
 
 def create(model: keras.Model, *, optimizer: str, precision: str,
-           mean: np.ndarray, stddev: np.ndarray) -> State:
+           mean: np.ndarray, stddev: np.ndarray, ema: bool = False) -> State:
   """Creates the state at step 0. Call it in the strategy's scope.
 
   Args:
@@ -37,15 +40,20 @@ def create(model: keras.Model, *, optimizer: str, precision: str,
     precision: 'float32', 'bfloat16' or 'float16'.
     mean: float32 [c] or [h, w, c], in units of 0..255.
     stddev: float32 [c], in the same units.
+    ema: whether to keep averages of the weights.
   """
   params = [v.value for v in model.trainable_variables]
   statistics = [v.value for v in model.non_trainable_variables]
   slots = [[_variable(tf.zeros(p.shape)) for p in params]
            for _ in optimizers.SLOTS[optimizer]]
+  averaged = [*model.trainable_variables, *model.non_trainable_variables]
+  averages = [_variable(tf.identity(v.value)) for v in averaged if ema]
   scale = _FIRST_LOSS_SCALE if precision == 'float16' else 1.0
   single = {
       'step': _variable(tf.constant(0, tf.int64)),
       'loss_scale': _variable(tf.constant(scale)),
+      'rate_scale': _variable(tf.constant(1.0)),
+      'monitor': _variable(tf.zeros([4], tf.float64)),
       'good_steps': _variable(tf.constant(0, tf.int64)),
       'sums': _variable(tf.zeros([3])),
       'digest': _variable(tf.zeros([3], tf.int64)),
@@ -57,8 +65,16 @@ def create(model: keras.Model, *, optimizer: str, precision: str,
   for name, slot in zip(optimizers.SLOTS[optimizer], slots):
     paths.update((f'{name}/{v.path}', s)
                  for v, s in zip(model.trainable_variables, slot))
-  return State(params=params, statistics=statistics, slots=slots, paths=paths,
-               **single)
+  paths.update((f'average/{v.path}', a) for v, a in zip(averaged, averages))
+  return State(params=params, statistics=statistics, slots=slots,
+               averages=averages, paths=paths, **single)
+
+
+def averaged(state: State) -> State:
+  """Returns the state with the averages in place of weights and statistics."""
+  count = len(state.params)
+  return state._replace(params=state.averages[:count],
+                        statistics=state.averages[count:])
 
 
 def digests(state: State) -> list[bytes]:

@@ -8,14 +8,13 @@ unpacking. XLA may compile 1 and 3. A collective inside a compiled function
 fails on more than one replica, so 2 stays outside of both.
 """
 from collections.abc import Callable, Mapping, Sequence
-import functools
 
 import keras
 import tensorflow as tf
 
 from configs import schema
 from resnet.distribution.packing import Packing
-from resnet.optimization import losses, optimizers, schedules
+from resnet.optimization import clipping, losses, optimizers, schedules
 from resnet.state import State
 
 _SCALE_GROWS_AFTER = 2000  # Steps; Micikevicius et al. 2018, arXiv:1710.03740.
@@ -25,7 +24,8 @@ def forward_backward(
     params: Sequence[tf.Tensor], statistics: Sequence[tf.Tensor],
     mean: tf.Tensor, stddev: tf.Tensor, loss_scale: tf.Tensor,
     batch: Mapping[str, tf.Tensor], *, model: keras.Model, augment: Callable,
-    standardize: Callable, label_smoothing: float, global_batch: int
+    standardize: Callable, loss: Callable, class_weights: Sequence[float],
+    label_smoothing: float, global_batch: int
     ) -> tuple[list, list, tf.Tensor]:
   """Computes gradients and sums over this replica's share of the global batch.
 
@@ -42,6 +42,8 @@ def forward_backward(
     augment: (images uint8, targets float32 [b, classes], positions, mean) ->
       (images uint8 or float32 in 0..255, targets).
     standardize: (images, mean, stddev) -> float32.
+    loss: (logits, targets) -> float32 [b], nats.
+    class_weights: see losses.weights_of.
     label_smoothing: see losses.targets_of.
     global_batch: images of all replicas; the replicas' gradients add up to that
       of the mean loss over them.
@@ -59,7 +61,8 @@ def forward_backward(
     logits, statistics = model.stateless_call(  # pyright: ignore[reportAssignmentType]
         params, statistics, _inputs(model, images, batch), training=True)
     loss_sum = tf.reduce_sum(
-        losses.cross_entropy(logits, target) * batch['weight'])
+        loss(logits, target) * batch['weight']
+        * losses.weights_of(target, class_weights))
     scaled_loss = loss_sum / global_batch * loss_scale
   gradients = tape.gradient(scaled_loss, params)
   # The correct answer for a mixed image is the label with the larger share.
@@ -72,9 +75,9 @@ def forward_backward(
 def update(
     params: Sequence[tf.Tensor], slots: Sequence[Sequence[tf.Tensor]],
     gradients: Sequence[tf.Tensor], loss_scale: tf.Tensor,
-    good_steps: tf.Tensor, step: tf.Tensor, *, optimizer: schema.Optimizer,
-    schedule: schema.Schedule, decayed: Sequence[bool], total_steps: int,
-    warmup_steps: int, precision: str
+    good_steps: tf.Tensor, rate_scale: tf.Tensor, step: tf.Tensor, *,
+    optimizer: schema.Optimizer, schedule: schema.Schedule, rate_floor: float,
+    names: Sequence[str], total_steps: int, warmup_steps: int, precision: str
     ) -> tuple[list[tf.Tensor], list[list[tf.Tensor]], tf.Tensor, tf.Tensor]:
   """Applies the optimizer to the gradients of the whole global batch.
 
@@ -87,10 +90,12 @@ def update(
     gradients: like params, times loss_scale.
     loss_scale: float32 scalar.
     good_steps: int64 scalar, updates since loss_scale last changed.
+    rate_scale: see schedules.reduced.
     step: int64 scalar, updates before this one.
     optimizer: its name and settings.
     schedule: of the learning rate.
-    decayed: like params: whether weight decay shrinks each one.
+    rate_floor: see schedules.reduced.
+    names: of the params, as 'stem_conv/kernel'.
     total_steps: updates of the run.
     warmup_steps: updates over which the learning rate rises.
     precision: 'float16' adapts the scale; with others it stays.
@@ -98,11 +103,17 @@ def update(
   Returns:
     (params, slots, loss_scale, good_steps) after the update.
   """
-  rate = schedules.learning_rate(
-      step, schedule, total_steps=total_steps, warmup_steps=warmup_steps)
-  apply = functools.partial(
-      optimizers.apply, optimizer=optimizer, decayed=decayed, step=step,
-      learning_rate=rate)
+  rate = schedules.reduced(schedules.learning_rate(
+      step, schedule, total_steps=total_steps, warmup_steps=warmup_steps),
+      rate_scale, rate_floor)
+
+  def apply(params, slots, gradients):
+    return optimizers.apply(
+        params, slots, clipping.clip(
+            params, gradients, optimizer=optimizer, names=names),
+        optimizer=optimizer, decayed=optimizers.decayed(names, optimizer),
+        step=step, learning_rate=rate)
+
   if precision != 'float16':
     return *apply(params, slots, gradients), loss_scale, good_steps
   gradients = [g / loss_scale for g in gradients]
@@ -149,27 +160,34 @@ def local_share(
 
 def apply_total(
     params: Sequence[tf.Tensor], slots: Sequence[Sequence[tf.Tensor]],
-    loss_scale: tf.Tensor, good_steps: tf.Tensor, step: tf.Tensor,
-    vectors: Sequence[tf.Tensor], *, update: Callable, packing: Packing
-    ) -> tuple[tuple, tf.Tensor]:
+    averages: Sequence[tf.Tensor], loss_scale: tf.Tensor,
+    good_steps: tf.Tensor, rate_scale: tf.Tensor, step: tf.Tensor,
+    vectors: Sequence[tf.Tensor], *, update: Callable, average: Callable,
+    packing: Packing) -> tuple[tuple, tf.Tensor]:
   """Computes the state after a step from the sums over all replicas.
 
   Args:
     params: see update.
     slots: see update.
+    averages: of params and statistics, see averages.update; or empty.
     loss_scale: see update.
     good_steps: see update.
+    rate_scale: see update.
     step: see update.
     vectors: of `local_share`, summed.
     update: the function above, with its keyword arguments bound.
+    average: averages.update, with its keyword arguments bound.
     packing: as in `local_share`.
 
   Returns:
-    ((params, slots, loss_scale, good_steps, statistics), float32 [k + 3 + d]).
+    ((params, slots, loss_scale, good_steps, statistics, averages), float32
+    [k + 3 + d]).
   """
   gradients, statistics, sums = packing.unpack(vectors)
-  new = update(params, slots, gradients, loss_scale, good_steps, step)
-  return (*new, statistics), sums
+  new = update(params, slots, gradients, loss_scale, good_steps, rate_scale,
+               step)
+  averages = average(averages, [*new[0], *statistics], step)
+  return (*new, statistics, averages), sums
 
 
 def replica_train_step(
@@ -181,8 +199,7 @@ def replica_train_step(
   Call it through strategy.run, on all replicas at once.
 
   Args:
-    state: all but step, mean and stddev is assigned; digest only if there is
-      one.
+    state: what an update changes is assigned; digest only if there is one.
     batch: this replica's share, see forward_backward.
     host: float32 [k], what the processes tell each other.
     step: int64 scalar, updates before this one.
@@ -193,17 +210,19 @@ def replica_train_step(
   Returns:
     float32 [*host, loss_sum, correct, count], summed over all replicas.
   """
-  params, statistics, slots = _read((state.params, state.statistics,
-                                     state.slots))
-  loss_scale, good_steps = _read((state.loss_scale, state.good_steps))
+  params, statistics, slots, averages = _read(
+      (state.params, state.statistics, state.slots, state.averages))
+  loss_scale, good_steps, rate_scale = _read(
+      (state.loss_scale, state.good_steps, state.rate_scale))
   vectors = _sum_over_replicas(local_share(
       params, statistics, _read(state.mean), _read(state.stddev), loss_scale,
       batch, host))
-  new, sums = apply_total(params, slots, loss_scale, good_steps, step, vectors)
+  new, sums = apply_total(params, slots, averages, loss_scale, good_steps,
+                          rate_scale, step, vectors)
   tf.nest.map_structure(
       lambda variable, value: variable.assign(value),
       (state.params, state.slots, state.loss_scale, state.good_steps,
-       state.statistics), new)
+       state.statistics, state.averages), new)
   sizes = [host.shape[0], 3, sums.shape[0] - host.shape[0] - 3]  # pyright: ignore[reportOptionalOperand]
   host, sums, drawn = tf.split(sums, sizes)  # pyright: ignore[reportArgumentType]
   state.sums.assign_add(sums)
@@ -221,7 +240,7 @@ def no_digest(positions: tf.Tensor) -> tf.Tensor:
 def evaluate(
     params: Sequence[tf.Tensor], statistics: Sequence[tf.Tensor],
     mean: tf.Tensor, stddev: tf.Tensor, batch: Mapping[str, tf.Tensor], *,
-    model: keras.Model, standardize: Callable) -> tf.Tensor:
+    model: keras.Model, standardize: Callable, loss: Callable) -> tf.Tensor:
   """Computes sums over this replica's share of an evaluation batch.
 
   Args:
@@ -232,6 +251,7 @@ def evaluate(
     batch: see forward_backward; 'weight' is 0 on padding.
     model: see forward_backward.
     standardize: see forward_backward.
+    loss: see forward_backward.
 
   Returns:
     float32 [loss_sum in nats, correct, correct among the top 5, count].
@@ -241,7 +261,7 @@ def evaluate(
       params, statistics, _inputs(model, images, batch), training=False)
   label, weight = batch['label'], batch['weight']
   target = losses.targets_of(label, logits.shape[-1])
-  per_example = [losses.cross_entropy(logits, target),
+  per_example = [loss(logits, target),
                  losses.in_top(logits, label, 1),
                  losses.in_top(logits, label, 5), tf.ones_like(weight)]
   # tf.where instead of a product: a NaN on padding must not reach the sum.

@@ -12,8 +12,8 @@ import tensorflow as tf
 from configs import schema
 from configs.process import host_memory
 from configs.process.errors import UserError
-from pipelines import augmentation, batches, decoding, on_disk, order
-from resnet import compilation, plan, steps
+from pipelines import batches, decoding, on_disk, order
+from resnet import bound_steps, compilation, plan, steps
 from resnet import state as state_lib
 from resnet.distribution import feeding, out_of_memory
 from resnet.distribution import strategy as strategy_lib
@@ -138,9 +138,12 @@ class Train:
 
   def learning_rate(self, step: int) -> float:
     """Returns the rate of the update that follows `step` others."""
-    return float(schedules.learning_rate(
-        tf.constant(step, tf.int64), self._config.schedule,
-        total_steps=self._total_steps, warmup_steps=self._warmup_steps))
+    config = self._config
+    return float(schedules.reduced(schedules.learning_rate(
+        tf.constant(step, tf.int64),
+        schedules.scaled(config.schedule, config.global_batch),
+        total_steps=self._total_steps, warmup_steps=self._warmup_steps),
+        self._state.rate_scale.read_value(), config.monitor.plateau_floor))
 
   def _open_stream(self, step):
     """Makes the iterator of batches from `step` on, all of one image size."""
@@ -149,9 +152,7 @@ class Train:
     if config.data.image_size:
       sizes = config.augment.sizes or (config.data.image_size,)
       size, self._stream_end = plan.phase(step, sizes, self._total_steps)
-      crop = decoding.RandomCrop(
-          (size, size, self._source.image_shape[-1]), config.seed,
-          config.augment.smallest_crop)
+      crop = decoding.random_crop(config, self._source.image_shape[-1], size)
     self._iterator = feeding.iterate('train', feeding.distribute(
         self._strategy, functools.partial(
             batches.train, self._source, seed=config.seed, first_step=step,
@@ -181,19 +182,13 @@ class Train:
         steps.replica_train_step, self._state,
         local_share=compile_share(functools.partial(
             steps.local_share, packing=packing, digest=digest,
-            forward_backward=functools.partial(
-                steps.forward_backward, model=model, augment=augment,
-                standardize=augmentation.standardize,
-                label_smoothing=config.label_smoothing,
-                global_batch=config.global_batch))),
+            forward_backward=bound_steps.forward_backward(
+                config, model, augment))),
         apply_total=compile_rest(functools.partial(
-            steps.apply_total, packing=packing, update=functools.partial(
-                steps.update, optimizer=config.optimizer,
-                schedule=config.schedule,
-                decayed=[v.path.endswith('kernel')
-                         for v in model.trainable_variables],
-                total_steps=self._total_steps, warmup_steps=self._warmup_steps,
-                precision=schema.loss_precision(config)))))
+            steps.apply_total, packing=packing,
+            average=bound_steps.average(config), update=bound_steps.update(
+                config, model, total_steps=self._total_steps,
+                warmup_steps=self._warmup_steps))))
 
 
 def _make_run(strategy, replica_step):
@@ -249,10 +244,17 @@ def _clock():
 
 def _check_batch(config, replicas):
   """Raises UserError unless replicas share the batch, and pairs stay whole."""
-  replica_batch = strategy_lib.replica_batch(config.global_batch, replicas)
-  mixed = config.augment.mixup or config.augment.cutmix
-  if mixed and replica_batch % 2:
+  n, parts = config.global_batch, config.optimizer.accumulate
+  replica_batch = strategy_lib.replica_batch(n, replicas)
+  if replica_batch % parts:
     raise UserError(
-        f'config.global_batch={config.global_batch} gives each of {replicas} '
-        f'replicas {replica_batch} images, but mixup and cutmix mix images in '
-        f'pairs: give a multiple of {2 * replicas}.')
+        f'config.global_batch={n} gives each of {replicas} replicas '
+        f'{replica_batch} images, which config.optimizer.accumulate={parts} '
+        f'does not divide: give a multiple of {parts * replicas}.')
+  mixed = config.augment.mixup or config.augment.cutmix
+  if mixed and replica_batch // parts % 2:
+    raise UserError(
+        f'config.global_batch={n} gives each of {replicas} replicas '
+        f'{replica_batch // parts} images{" at a time" if parts > 1 else ""}, '
+        'but mixup and cutmix mix images in pairs: give a multiple of '
+        f'{2 * parts * replicas}.')

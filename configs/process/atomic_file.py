@@ -1,5 +1,5 @@
 """Replaces a file so that neither a reader nor a crash meets half of it."""
-from collections.abc import Sequence
+from collections.abc import Iterable
 import contextlib
 import errno
 import os
@@ -12,7 +12,7 @@ _NO_FSYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP,
              errno.EBADF)
 
 
-def write(path: str | os.PathLike, content: bytes | str | Sequence[Any],
+def write(path: str | os.PathLike, content: bytes | str | Iterable[Any],
           *, durable: bool = True) -> None:
   """Replaces the content of a file in one step.
 
@@ -23,7 +23,8 @@ def write(path: str | os.PathLike, content: bytes | str | Sequence[Any],
 
   Args:
     path: the file; its folder exists.
-    content: bytes, text to be written as UTF-8, or parts of the bytes.
+    content: bytes, text to be written as UTF-8, or parts of the bytes, which
+      may be made one after the other.
     durable: whether the content must survive a power cut once the call has
       returned, if the file system can fsync. Waits for the disk.
 

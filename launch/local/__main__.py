@@ -136,7 +136,7 @@ def _workdir(trainer_flags) -> str:
   workdir, others = flag_words.take('workdir', trainer_flags)
   if workdir is None:
     recipe, _ = flag_words.take('config', others)
-    workdir = f'runs/{pathlib.Path(recipe or loading.DEFAULT).stem}'
+    workdir = f'runs/{loading.run_name(recipe or loading.DEFAULT)}'
   return os.fspath(paths.local(workdir, '--workdir'))
 
 

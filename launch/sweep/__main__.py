@@ -77,7 +77,7 @@ def main(trainer_flags: Sequence[str]) -> int:
     raise UserError('--sweep and --seeds are both missing: say what to try, as '
                     'in --sweep=schedule.peak=0.1,0.2 or --seeds=3.')
   folder = values.workdir or pathlib.Path(
-      'runs', f'{pathlib.Path(values.config).stem}-sweep')
+      'runs', f'{loading.run_name(values.config)}-sweep')
   runs = grid.make(
       values.config, values.sweep, values.seeds, folder, trainer_flags)
   if values.launcher == _NONE:

@@ -2,7 +2,9 @@
 
 Each network is a row of `_NETWORKS`: its layers in order, except the last dense
 one. Weights start with Keras's defaults (Glorot uniform, zero biases).
-Convolutions have biases even where batch norm follows.
+Convolutions have biases even where batch norm follows. Inception10 calls its
+batch norm with training=False, always: it stays at its initial statistics, and
+only its scale and offset learn.
 
 Dropout gets its random numbers from a function that is passed in. They are
 keyed by an example's position in the run, so they do not depend on the
@@ -18,6 +20,7 @@ from collections.abc import Callable, Sequence
 import dataclasses
 
 import keras
+import tensorflow as tf
 
 from configs.process.errors import UserError
 from resnet.models.dropout import Dropout
@@ -30,14 +33,15 @@ class _Conv:
   kernel: int
   strides: int = 1
   padding: str = 'same'
-  batch_norm: bool = True
+  norm: str = 'batch'  # Or 'still', see StillBatchNorm; or 'none'.
   activation: str = 'relu'
 
 
 @dataclasses.dataclass(frozen=True)
 class _Pool:
-  """Max-pooling with stride 2; windows lie wholly inside the image."""
+  """Max-pooling with stride 2."""
   size: int
+  padding: str = 'valid'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +60,7 @@ class _Cell:
   """An Inception cell: four branches side by side, each of `filters` channels.
   """
   filters: int
-  strides: int
+  strides: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,29 +77,34 @@ _Simple = _Conv | _Pool | _Dense | _Cell | _Flatten | _Average
 _Row = _Simple | _Drop
 
 
+def _still(filters, kernel, strides=1):
+  return _Conv(filters, kernel, strides, norm='still')
+
+
 def _vgg_group(filters, convs):
-  return (_Conv(filters, 3),) * convs + (_Pool(2), _Drop(0.2))
+  return (_Conv(filters, 3),) * convs + (_Pool(2, 'same'), _Drop(0.2))
 
 
 _NETWORKS: dict[str, tuple[_Row, ...]] = {
     'baseline': (
-        _Conv(6, 5), _Pool(2), _Drop(0.2), _Flatten(), _Dense(128), _Drop(0.2)),
+        _Conv(6, 5), _Pool(2, 'same'), _Drop(0.2),
+        _Flatten(), _Dense(128), _Drop(0.2)),
     'lenet5': (
-        _Conv(6, 5, 1, 'valid', False, 'sigmoid'), _Pool(2),
-        _Conv(16, 5, 1, 'valid', False, 'sigmoid'), _Pool(2),
+        _Conv(6, 5, 1, 'valid', 'none', 'sigmoid'), _Pool(2),
+        _Conv(16, 5, 1, 'valid', 'none', 'sigmoid'), _Pool(2),
         _Flatten(), _Dense(120, 'sigmoid'), _Dense(84, 'sigmoid')),
     'alexnet8': (
         _Conv(96, 3, padding='valid'), _Pool(3),
         _Conv(256, 3, padding='valid'), _Pool(3),
-        _Conv(384, 3, batch_norm=False), _Conv(384, 3, batch_norm=False),
-        _Conv(256, 3, batch_norm=False), _Pool(3),
+        _Conv(384, 3, norm='none'), _Conv(384, 3, norm='none'),
+        _Conv(256, 3, norm='none'), _Pool(3),
         _Flatten(), _Dense(2048), _Drop(0.5), _Dense(2048), _Drop(0.5)),
     'vgg16': (
         *_vgg_group(64, 2), *_vgg_group(128, 2), *_vgg_group(256, 3),
         *_vgg_group(512, 3), *_vgg_group(512, 3),
         _Flatten(), _Dense(512), _Drop(0.2), _Dense(512), _Drop(0.2)),
     'inception10': (
-        _Conv(16, 3), _Cell(16, 2), _Cell(16, 1), _Cell(32, 2), _Cell(32, 1),
+        _still(16, 3), _Cell(16, 2), _Cell(16), _Cell(32, 2), _Cell(32),
         _Average()),
 }
 NAMES = tuple(_NETWORKS)
@@ -111,7 +120,8 @@ def build(name: str, *, image_shape: tuple[int, ...], num_classes: int,
     name: one of NAMES.
     image_shape: (h, w, c); any c.
     num_classes: length of the logits.
-    batch_norm_momentum: weight of the old value in the moving statistics.
+    batch_norm_momentum: weight of the old value in the moving statistics, which
+      inception10 does not have.
     batch_norm_epsilon: added to variances.
     sync_batch_norm: whether batch statistics span all replicas.
     draw_uniform: (position int64 [b], salt, shape) -> float32 [b, *shape] in
@@ -160,8 +170,8 @@ def _add(layers: Layers, x: keras.KerasTensor, name: str,
       return _conv(layers, x, name, row)
     case _Cell():
       return _cell(layers, x, name, row)
-    case _Pool(size):
-      return layers.max_pool(x, name, size, 2)
+    case _Pool(size, padding):
+      return layers.max_pool(x, name, size, 2, padding)
     case _Dense(units, activation):
       layer = keras.layers.Dense(
           units, activation, dtype=layers.dtype, name=name)
@@ -176,7 +186,10 @@ def _add(layers: Layers, x: keras.KerasTensor, name: str,
 def _conv(layers, x, name, row):
   x = keras.layers.Conv2D(row.filters, row.kernel, row.strides, row.padding,
                           dtype=layers.dtype, name=name)(x)
-  if row.batch_norm:
+  if row.norm == 'still':
+    x = StillBatchNorm(
+        layers.batch_norm_epsilon, dtype=layers.dtype, name=f'{name}_bn')(x)
+  elif row.norm == 'batch':
     x = layers.norm(x, f'{name}_bn')
   return keras.layers.Activation(
       row.activation, dtype=layers.dtype, name=f'{name}_{row.activation}')(x)
@@ -184,16 +197,43 @@ def _conv(layers, x, name, row):
 
 def _cell(layers, x, name, row):
   """[b, h, w, c] -> [b, ceil(h / strides), ceil(w / strides), 4 filters]."""
-  one = _Conv(row.filters, 1, row.strides)
+  one = _still(row.filters, 1, row.strides)
   pooled = layers.max_pool(x, f'{name}_pool', 3, 1, 'same')
   branches = [_conv(layers, x, f'{name}_1x1', one)]
   for kernel in (3, 5):
     prefix = f'{name}_{kernel}x{kernel}'
     y = _conv(layers, x, f'{prefix}_conv1', one)
     branches.append(
-        _conv(layers, y, f'{prefix}_conv2', _Conv(row.filters, kernel)))
+        _conv(layers, y, f'{prefix}_conv2', _still(row.filters, kernel)))
   branches.append(_conv(layers, pooled, f'{name}_pool_conv', one))
   return keras.layers.Concatenate(dtype=layers.dtype, name=name)(branches)
+
+
+class StillBatchNorm(keras.layers.Layer):
+  """Batch norm that stays at its initial statistics: mean 0, variance 1.
+
+  They are no variables, since they never change.
+  """
+
+  def __init__(self, epsilon: float, **kwargs):
+    """Makes the layer; `epsilon` is added to the variance."""
+    super().__init__(**kwargs)
+    self.epsilon = epsilon
+
+  def build(self, input_shape):
+    """Makes the scale and the offset, float32 [c]."""
+    shape = (input_shape[-1],)
+    self.gamma, self.beta = (
+        self.add_weight(name=name, shape=shape, dtype='float32',
+                        initializer=initializer, autocast=False)
+        for name, initializer in (('gamma', 'ones'), ('beta', 'zeros')))
+
+  def call(self, x):
+    """Scales and shifts each channel of float [b, h, w, c]."""
+    channels = self.gamma.shape
+    return tf.raw_ops.FusedBatchNormV3(
+        x=x, scale=self.gamma, offset=self.beta, mean=tf.zeros(channels),
+        variance=tf.ones(channels), epsilon=self.epsilon, is_training=False).y
 
 
 def _smallest_side(rows: Sequence[_Row]) -> int:
@@ -201,8 +241,8 @@ def _smallest_side(rows: Sequence[_Row]) -> int:
   side = 1
   for row in reversed(rows):
     match row:
-      case _Pool(size):
-        side = 2 * (side - 1) + size
+      case _Pool(size, padding):
+        side = 2 * (side - 1) + (size if padding == 'valid' else 1)
       case _Conv(kernel=kernel, padding='valid'):
         side += kernel - 1
   return side

@@ -31,13 +31,17 @@ class Dropout(keras.layers.Layer):
       training: whether to drop.
 
     Returns:
-      Like x: x / (1 - rate) where draw(position, salt, x.shape[1:]) is at least
-      the rate, 0 elsewhere.
+      Like x: x / (1 - rate) where draw(position, salt, mask_shape(x)) is at
+      least the rate, 0 elsewhere.
     """
     if not training:
       return x
-    keep = self.draw(position, self.salt, tuple(x.shape[1:])) >= self.rate
+    keep = self.draw(position, self.salt, self.mask_shape(x)) >= self.rate
     return keras.ops.where(keep, x / (1 - self.rate), keras.ops.zeros_like(x))
+
+  def mask_shape(self, x) -> tuple[int, ...]:
+    """Returns the shape of an example's mask: a number for each element."""
+    return tuple(x.shape[1:])
 
   def compute_output_shape(self, x_shape, position_shape):
     """Returns the shape of x."""

@@ -6,6 +6,8 @@ import functools
 import keras
 
 from resnet.models.batch_norm import BatchNorm
+from resnet.models.blur_pool import BlurPool
+from resnet.models.grouped_conv import GroupedConv
 from resnet.models.max_pool import MaxPool
 
 
@@ -16,6 +18,12 @@ def network_input(name: str, shape: Sequence[int | None],
       shape, dtype=dtype, name=name)
 
 
+def he_normal() -> keras.initializers.Initializer:
+  """Returns He et al.'s initialization of kernels, by the fan out."""
+  return keras.initializers.VarianceScaling(
+      2.0, 'fan_out', 'untruncated_normal')
+
+
 @dataclasses.dataclass(frozen=True)
 class Layers:
   """Adds named layers to a graph; every method takes and returns a tensor."""
@@ -24,9 +32,10 @@ class Layers:
   sync_batch_norm: bool
   dtype: str  # Keras dtype policy.
   deterministic: bool = False  # Whether gradients must be, also on GPUs.
+  on_gpus: bool = False  # Whether all devices are GPUs.
 
   def conv(self, x: keras.KerasTensor, name: str, filters: int, kernel: int,
-           stride: int = 1) -> keras.KerasTensor:
+           stride: int = 1, groups: int = 1) -> keras.KerasTensor:
     """Convolves without a bias, with He initialization (fan out).
 
     Windows with a stride are padded by kernel // 2 on every side, as in the
@@ -36,12 +45,12 @@ class Layers:
     strided = stride > 1
     if strided and kernel > 1:
       x = self.pad(x, f'{name}_pad', kernel // 2)
-    he = keras.initializers.VarianceScaling(
-        2.0, 'fan_out', 'untruncated_normal')
-    return keras.layers.Conv2D(
+    make = keras.layers.Conv2D if groups == 1 else functools.partial(
+        GroupedConv, groups=groups, native_gradient=self.on_gpus)
+    return make(
         filters, kernel, stride, padding='valid' if strided else 'same',
         use_bias=False, dtype=self.dtype, name=name,
-        kernel_initializer=he,  # pyright: ignore[reportArgumentType]
+        kernel_initializer=he_normal(),  # pyright: ignore[reportArgumentType]
     )(x)
 
   def norm(self, x: keras.KerasTensor, name: str,
@@ -72,6 +81,20 @@ class Layers:
     """Adds max-pooling; see max_pool for `padding`."""
     make = MaxPool if self.deterministic else keras.layers.MaxPooling2D
     return make(size, stride, padding, dtype=self.dtype, name=name)(x)
+
+  def mean_pool(self, x: keras.KerasTensor, name: str,
+                stride: int) -> keras.KerasTensor:
+    """Averages over squares of the stride; ceil(side / stride) are left.
+
+    Squares that reach over the border are averaged over what is inside.
+    """
+    return keras.layers.AveragePooling2D(
+        stride, padding='same', dtype=self.dtype, name=name)(x)
+
+  def blur_pool(self, x: keras.KerasTensor, name: str,
+                stride: int) -> keras.KerasTensor:
+    """Blurs and subsamples; see blur_pool."""
+    return BlurPool(stride, dtype=self.dtype, name=name)(x)
 
   def pad(self, x: keras.KerasTensor, name: str,
           pixels: int) -> keras.KerasTensor:

@@ -5,8 +5,8 @@ from configs.process.errors import UserError
 
 _FAMILIES = ('imagenet', 'cifar')
 _VERSIONS = ('v1', 'v1.5', 'v2')
-_SHORTCUTS = ('A', 'B', 'none')
-_STEM_STRIDES = {'imagenet': 4, 'cifar': 1}
+_SHORTCUTS = ('A', 'B', 'D', 'none')
+_STEM_STRIDES = {'imagenet': 4, 'cifar': 1, 'deep': 4}
 # Depth -> the residual blocks of each stage, and the kind of block.
 _IMAGENET_STAGES = {
     18: ((2, 2, 2, 2), 'basic'),
@@ -21,7 +21,7 @@ _CIFAR_LAYERS_PER_N = {'basic': 6, 'bottleneck': 9}
 
 
 def check(*, family: str, version: str, stem: str, shortcut: str,
-          zero_init_last_gamma: bool) -> None:
+          zero_init_last_gamma: bool, stochastic_depth: float) -> None:
   """Checks the choices of a network; see resnet.build.
 
   Raises:
@@ -42,6 +42,47 @@ def check(*, family: str, version: str, stem: str, shortcut: str,
         'config.model.zero_init_last_gamma=True does not work with '
         'config.model.shortcut=none, because nothing would pass through a '
         'block: set it to False, or give config.model.shortcut=B.')
+  if stochastic_depth and shortcut == 'none':
+    raise UserError(
+        f'config.model.stochastic_depth={stochastic_depth:g} does not work '
+        'with config.model.shortcut=none, because nothing would pass a block '
+        'that is skipped: set it to 0, or give config.model.shortcut=B.')
+
+
+def check_blocks(*, block: str, width: int, inner_width: int, groups: int,
+                 squeeze_excite: int) -> None:
+  """Checks the settings of the blocks; see resnet.build.
+
+  Args:
+    block: as `stages` returns it.
+    width: channels of the first stage.
+    inner_width: of bottlenecks.
+    groups: likewise.
+    squeeze_excite: see resnet.build.
+
+  Raises:
+    UserError: the blocks have no such settings, or not enough channels.
+  """
+  if block == 'basic':
+    for name, value in (('groups', groups), ('inner_width', inner_width)):
+      if value > 1:
+        raise UserError(
+            f'config.model.{name}={value} needs bottleneck blocks, but this '
+            'network has basic ones: set it to 1, or give '
+            'config.model.block=bottleneck for the cifar family or a depth of '
+            'at least 50 for the imagenet family.')
+  inner = inner_width * width
+  if inner % groups:
+    raise UserError(
+        f'config.model.groups={groups} does not divide the {inner} channels '
+        'that 3x3 convolutions have in the first stage '
+        f'(config.model.width={width} times config.model.inner_width='
+        f'{inner_width}): give a divisor of {inner}.')
+  channels = width if block == 'basic' else 4 * width
+  if squeeze_excite > channels:
+    raise UserError(
+        f'config.model.squeeze_excite={squeeze_excite} leaves nothing of the '
+        f'{channels} channels of the first stage: give at most {channels}.')
 
 
 def stages(family: str, depth: int, block: str) -> tuple[tuple[int, ...], str]:
@@ -85,7 +126,7 @@ def check_image(image_shape: tuple[int, ...], stem: str,
   stride = _STEM_STRIDES[stem] * 2 ** (stage_count - 1)
   height, width, _ = image_shape
   if min(height, width) < stride:
-    smaller_stem = ', or config.model.stem=cifar' if stem == 'imagenet' else ''
+    smaller_stem = ', or config.model.stem=cifar' if stem != 'cifar' else ''
     raise UserError(
         f'Images of {height} x {width} pixels are too small for this network, '
         f'whose total stride is {stride}: give images of at least '

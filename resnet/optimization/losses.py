@@ -1,4 +1,6 @@
 """Targets, loss and correctness of each example."""
+from collections.abc import Callable, Sequence
+
 import tensorflow as tf
 
 
@@ -33,6 +35,44 @@ def cross_entropy(logits: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     float32 [b], nats.
   """
   return tf.nn.softmax_cross_entropy_with_logits(target, logits)
+
+
+def binary_cross_entropy(logits: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+  """Returns the sigmoid cross-entropy of each example, the mean over classes.
+
+  Each class is a question of its own (Wightman et al. 2021, arXiv:2110.00476,
+  section 3).
+
+  Args:
+    logits: float32 [b, classes].
+    target: float32 [b, classes], in [0, 1].
+
+  Returns:
+    float32 [b], nats.
+  """
+  return tf.reduce_mean(
+      tf.nn.sigmoid_cross_entropy_with_logits(target, logits), 1)
+
+
+# The losses by config.loss.
+LOSSES: dict[str, Callable] = {
+    'softmax': cross_entropy, 'sigmoid': binary_cross_entropy}
+
+
+def weights_of(target: tf.Tensor,
+               class_weights: Sequence[float]) -> tf.Tensor | float:
+  """Returns how much each example's loss counts.
+
+  Args:
+    target: float32 [b, classes].
+    class_weights: one for each class; (): 1.
+
+  Returns:
+    float32 [b]: the mean of the classes' weights under the target; or 1.
+  """
+  if not class_weights:
+    return 1.0
+  return tf.linalg.matvec(target, tf.constant(class_weights, tf.float32))
 
 
 def in_top(logits: tf.Tensor, labels: tf.Tensor, k: int) -> tf.Tensor:

@@ -5,6 +5,7 @@ caller stores them. This way an update can be compiled, and it does not reduce
 over replicas.
 """
 from collections.abc import Sequence
+import fnmatch
 
 import tensorflow as tf
 
@@ -12,7 +13,20 @@ from configs import schema
 
 # The tensors, shaped like a parameter, that an optimizer keeps for each
 # parameter. All start at zero.
-SLOTS = {'sgd': ('momentum',), 'adam': ('first_moment', 'second_moment')}
+SLOTS = {
+    'sgd': ('momentum',), 'adam': ('first_moment', 'second_moment'),
+    'adamw': ('first_moment', 'second_moment'),
+    'rmsprop': ('mean_square', 'momentum'), 'lars': ('momentum',),
+    'lamb': ('first_moment', 'second_moment')}
+
+
+def decayed(names: Sequence[str], optimizer: schema.Optimizer) -> list[bool]:
+  """Returns whether weight decay applies to each variable of these names.
+
+  LARS and LAMB adapt the rates of the same variables and of no others.
+  """
+  return [any(fnmatch.fnmatchcase(name, pattern)
+              for pattern in optimizer.decayed) for name in names]
 
 
 def apply(params: Sequence[tf.Tensor], slots: Sequence[Sequence[tf.Tensor]],
@@ -29,54 +43,109 @@ def apply(params: Sequence[tf.Tensor], slots: Sequence[Sequence[tf.Tensor]],
     decayed: like params: whether weight decay shrinks each one.
     step: int64 scalar, updates before this one.
     learning_rate: float32 scalar.
-
-  Raises:
-    ValueError: the optimizer is unknown.
   """
-  if optimizer.name == 'sgd':
-    return _sgd(params, slots, gradients, optimizer, decayed, learning_rate)
-  if optimizer.name == 'adam':
-    return _adam(params, slots, gradients, optimizer, decayed, step,
-                 learning_rate)
-  raise ValueError(f'Unknown optimizer {optimizer.name!r}.')
+  rule, count = _RULES[optimizer.name], tf.cast(step + 1, tf.float32)
+  new = [rule(param, own, gradient, decay, optimizer, learning_rate, count)
+         for param, gradient, decay, *own in zip(
+             params, gradients, decayed, *slots, strict=True)]
+  new_params, *new_slots = map(list, zip(*new, strict=True))
+  return new_params, new_slots
 
 
-def _sgd(params, slots, gradients, optimizer, decayed, learning_rate):
-  """Momentum as in Goyal et al. 2017, eq. 9: the rate multiplies all of it.
+# The rules below return (parameter, *slots) after update number `count`, from
+# 1, of one parameter.
 
-  Weight decay is an L2 term in the gradient, as in He et al. 2015.
+
+def _sgd(param, slots, gradient, decay, optimizer, rate, count):
+  """Momentum as in Goyal et al. 2017, eq. 9: the rate multiplies all of it."""
+  del count
+  gradient = _with_l2(param, gradient, decay, optimizer)
+  momentum = optimizer.momentum * slots[0] + gradient
+  direction = (gradient + optimizer.momentum * momentum
+               if optimizer.nesterov else momentum)
+  return param - rate * direction, momentum
+
+
+def _adam(param, slots, gradient, decay, optimizer, rate, count):
+  """Adam, with weight decay as an L2 term in the gradient."""
+  gradient = _with_l2(param, gradient, decay, optimizer)
+  return _adam_step(param, slots, gradient, optimizer, rate, count)
+
+
+def _adamw(param, slots, gradient, decay, optimizer, rate, count):
+  """Adam, with decoupled weight decay (Loshchilov & Hutter 2017).
+
+  It acts on the weights and does not enter the moments.
   """
-  new_params, new_momenta = [], []
-  for param, momentum, gradient, decay in zip(
-      params, slots[0], gradients, decayed):
-    if decay:
-      gradient += optimizer.weight_decay * param
-    momentum = optimizer.momentum * momentum + gradient
-    direction = (gradient + optimizer.momentum * momentum
-                 if optimizer.nesterov else momentum)
-    new_params.append(param - learning_rate * direction)
-    new_momenta.append(momentum)
-  return new_params, [new_momenta]
+  if decay:
+    param -= rate * optimizer.weight_decay * param
+  return _adam_step(param, slots, gradient, optimizer, rate, count)
 
 
-def _adam(params, slots, gradients, optimizer, decayed, step, learning_rate):
+def _adam_step(param, slots, gradient, optimizer, rate, count):
   """Kingma & Ba 2014, algorithm 1, reordered as the end of section 2 suggests.
-
-  Weight decay is decoupled (Loshchilov & Hutter 2017): it acts on the weights
-  and does not enter the moments.
   """
-  t = tf.cast(step + 1, tf.float32)
-  beta_1, beta_2 = optimizer.beta_1, optimizer.beta_2
-  rate = learning_rate * tf.sqrt(1 - beta_2**t) / (1 - beta_1**t)
-  new_params, firsts, seconds = [], [], []
-  for param, first, second, gradient, decay in zip(
-      params, *slots, gradients, decayed):
-    first = first + (gradient - first) * (1 - beta_1)
-    second = second + (tf.square(gradient) - second) * (1 - beta_2)
-    if decay:
-      param -= learning_rate * optimizer.weight_decay * param
-    new_params.append(
-        param - rate * first / (tf.sqrt(second) + optimizer.epsilon))
-    firsts.append(first)
-    seconds.append(second)
-  return new_params, [firsts, seconds]
+  first, second = _moments(slots, gradient, optimizer)
+  rate = rate * tf.sqrt(1 - optimizer.beta_2**count) / (
+      1 - optimizer.beta_1**count)
+  return (param - rate * first / (tf.sqrt(second) + optimizer.epsilon),
+          first, second)
+
+
+def _rmsprop(param, slots, gradient, decay, optimizer, rate, count):
+  """Tieleman & Hinton 2012, with epsilon inside the root and momentum.
+
+  As in Keras and in the first TensorFlow, whose rates are published.
+  """
+  del count
+  gradient = _with_l2(param, gradient, decay, optimizer)
+  square = slots[0] + (tf.square(gradient) - slots[0]) * (1 - optimizer.beta_2)
+  momentum = optimizer.momentum * slots[1] + (
+      rate * gradient * tf.math.rsqrt(square + optimizer.epsilon))
+  return param - momentum, square, momentum
+
+
+def _lars(param, slots, gradient, decay, optimizer, rate, count):
+  """You et al. 2017 (arXiv:1708.03888), algorithm 1: the rate enters momentum.
+
+  Parameters without weight decay take steps of SGD.
+  """
+  del count
+  if decay:
+    norm, gradient_norm = tf.norm(param), tf.norm(gradient)
+    trust = optimizer.trust * norm / (
+        gradient_norm + optimizer.weight_decay * norm)
+    gradient = _with_l2(param, gradient, decay, optimizer) * tf.where(
+        (norm > 0) & (gradient_norm > 0), trust, 1.0)
+  momentum = optimizer.momentum * slots[0] + rate * gradient
+  return param - momentum, momentum
+
+
+def _lamb(param, slots, gradient, decay, optimizer, rate, count):
+  """You et al. 2019 (arXiv:1904.00962), algorithm 2, phi the identity.
+
+  Parameters without weight decay take steps of Adam.
+  """
+  first, second = _moments(slots, gradient, optimizer)
+  update = first / (1 - optimizer.beta_1**count) / (
+      tf.sqrt(second / (1 - optimizer.beta_2**count)) + optimizer.epsilon)
+  if decay:
+    update += optimizer.weight_decay * param
+    norm, update_norm = tf.norm(param), tf.norm(update)
+    update *= tf.where((norm > 0) & (update_norm > 0), norm / update_norm, 1.0)
+  return param - rate * update, first, second
+
+
+_RULES = {'sgd': _sgd, 'adam': _adam, 'adamw': _adamw, 'rmsprop': _rmsprop,
+          'lars': _lars, 'lamb': _lamb}
+
+
+def _with_l2(param, gradient, decay, optimizer):
+  """Returns the gradient of the loss with an L2 term (He et al. 2015)."""
+  return gradient + optimizer.weight_decay * param if decay else gradient
+
+
+def _moments(slots, gradient, optimizer):
+  first, second = slots
+  return (first + (gradient - first) * (1 - optimizer.beta_1),
+          second + (tf.square(gradient) - second) * (1 - optimizer.beta_2))

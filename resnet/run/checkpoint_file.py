@@ -7,7 +7,7 @@ for bytes that are wrong and for bytes that cannot be read.
   prefix.index                 what is where, with checksums; written last
   prefix.data-00000-of-00001   the bytes of all tensors
 """
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 import contextlib
 import errno
 import io
@@ -76,6 +76,16 @@ def read(prefix: str | os.PathLike) -> dict[str, np.ndarray | bytes]:
   return dict(_read(_path(prefix, _INDEX), _path(prefix, _DATA)))
 
 
+def read_some(prefix: str | os.PathLike, names: Iterable[str]
+              ) -> Iterator[tuple[str, np.ndarray | bytes]]:
+  """Yields the (name, tensor) of those of the names that are there, in order.
+
+  Reads one tensor after the other, so that only one needs to fit into the
+  memory. Otherwise as `read`.
+  """
+  return _read(_path(prefix, _INDEX), _path(prefix, _DATA), names)
+
+
 def _path(prefix, end):
   return pathlib.Path(f'{os.fspath(prefix)}{end}')
 
@@ -111,17 +121,23 @@ def _verify(index, data, tensors):
     raise OSError(errno.EIO, f'it reads back wrong: {damage}') from damage
 
 
-def _read(index, data) -> Iterator[tuple[str, np.ndarray | bytes]]:
-  """Yields the (name, tensor) of a checkpoint, of the paths of its files."""
+def _read(index, data, names=None) -> Iterator[tuple[str, np.ndarray | bytes]]:
+  """Yields the (name, tensor) of a checkpoint, of the paths of its files.
+
+  Args:
+    index: path.
+    data: path.
+    names: of the tensors to read, in this order; None: all.
+  """
   with _open(index) as file:
     try:
       entries = tensor_index.decode(file.read())
     except Damaged as damage:
       raise Damaged(f'{index.name}: {damage}') from damage
   with _open(data) as file:
-    for name, entry in entries.items():
+    for name in entries if names is None else filter(entries.get, names):
       try:
-        yield name, _tensor(file, entry)
+        yield name, _tensor(file, entries[name])
       except Damaged as damage:
         raise Damaged(f'{data.name}: {damage}, in {name}') from damage
 

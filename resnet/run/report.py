@@ -110,15 +110,17 @@ def input_wait_text(records: Sequence[Mapping[str, Any]]) -> str | None:
       'to see what each stage costs and how many cores it needs.')
 
 
-def summary(written: summaries.Summaries, watch: Stopwatch) -> dict[str, Any]:
+def summary(written: summaries.Summaries, watch: Stopwatch,
+            metric: str) -> dict[str, Any]:
   """Returns the figures of a finished run, for run.json.
 
   Args:
     written: what the run wrote, at least one evaluation among it.
     watch: the time of this process.
+    metric: decides which evaluation is the best.
   """
   evals = written.of('eval')
-  best, last = summaries.best(evals, 1)[0], evals[-1]
+  best, last = summaries.best(evals, 1, metric)[0], evals[-1]
   speeds = sorted(r['images_per_second'] for r in written.of('train')
                   if 'images_per_second' in r)
   return {'step': last['step'], 'best_step': best['step'],

@@ -25,7 +25,6 @@ from configs.process import (
   command_line,
   file_lock,
   json_file,
-  typed_fields,
 )
 from configs.process.errors import LASTING, TryAgain, UserError, writing
 from launch.cluster import contract
@@ -34,14 +33,17 @@ from resnet.run import (
   checkpoint,
   data_record,
   description,
+  run_config,
   shared_folder,
   software,
 )
 
 CHECKPOINTS = 'checkpoints'
-_CONFIG = 'config.json'
+_CONFIG = run_config.FILE
 _LEAVE_SECS = 60  # For a process that was killed and is still in the kernel.
 _SAY_SECS = 2  # Most leave sooner.
+
+read_config = run_config.read
 
 
 @dataclasses.dataclass
@@ -165,32 +167,6 @@ def check_usable(workdir: str | os.PathLike, config: schema.Config) -> None:
     raise UserError(
         f'--workdir={workdir} cannot be read ({error.strerror}): give a folder '
         'that you may read and write.') from error
-
-
-def read_config(workdir: str | os.PathLike) -> schema.Config:
-  """Reads the config of the run in `workdir`.
-
-  Raises:
-    json_file.Damaged: it is not the config of a run.
-    UserError: there is no run, or it was written by another version.
-    TryAgain: it cannot be read now.
-  """
-  path = pathlib.Path(workdir).expanduser() / _CONFIG
-  values = json_file.read(path)
-  if values is None:
-    raise UserError(
-        f'--workdir={workdir} is not a run folder (there is no {path}): give '
-        'the folder that `python -m resnet.train` wrote.')
-  try:
-    config = schema.from_dict(values)
-  except typed_fields.WrongType as error:
-    raise json_file.Damaged(path, str(error).rstrip('.')) from error
-  try:
-    typed_fields.check_types(config)
-    typed_fields.check_limits(config)
-  except UserError as error:
-    raise json_file.Damaged(path, str(error).rstrip('.')) from error
-  return config
 
 
 def write_json(path: str | os.PathLike, values: Mapping[str, Any]) -> None:

@@ -54,7 +54,7 @@ class Summaries:
     workdir = pathlib.Path(workdir)
     self._chief, self._workdir = chief, workdir
     path = workdir / 'metrics.jsonl'
-    found = read(path) if chief else _load(path)[0]
+    found = read(path) if chief else load(path)[0]
     self.records = [r for r in found if r['step'] <= first_step]
     self._now = _Forward(clock, max((r.get('time', 0) for r in found),
                                     default=0))
@@ -173,7 +173,7 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
   Raises:
     UserError, TryAgain: the file cannot be read.
   """
-  records, damaged = _load(path)
+  records, damaged = load(path)
   if damaged:
     command_line.warn(
         f'{path} has {damaged} damaged line{"s" * (damaged > 1)}, left out: '
@@ -181,8 +181,8 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
   return records
 
 
-def _load(path):
-  """Returns (records, number of damaged lines)."""
+def load(path: pathlib.Path) -> tuple[list[dict[str, Any]], int]:
+  """Returns (records, number of damaged lines); otherwise as `read`."""
   records, damaged = [], 0
   *lines, last = (json_file.content_of(path) or b'').split(b'\n')
   for line in [*lines, last]:
@@ -212,13 +212,19 @@ def _is_record(value):
            or 'accuracy' in numbers and 'examples' in numbers))
 
 
-def best(records: Sequence[dict[str, Any]], count: int
+def best(records: Sequence[dict[str, Any]], count: int, metric: str
          ) -> list[dict[str, Any]]:
-  """Returns the `count` evaluation records of highest accuracy, best first.
+  """Returns the `count` best evaluation records, best first.
 
   Of two that are equally good, the earlier one comes first.
+
+  Args:
+    records: of the evaluations.
+    count: how many to return.
+    metric: see schema.Monitor; the smallest loss is the best.
   """
-  return sorted(records, key=lambda r: (-r['accuracy'], r['step']))[:count]
+  sign = 1 if metric == 'loss' else -1
+  return sorted(records, key=lambda r: (sign * r[metric], r['step']))[:count]
 
 
 def _open_events(folder, now):

@@ -1,15 +1,14 @@
 """Training steps that differ in their augmentation only."""
 from collections.abc import Callable
 import dataclasses
-import functools
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from configs import schema
-from pipelines import augmentation, batches, sources
+from pipelines import batches, sources
 from pipelines.options import Reading
-from resnet import compilation, network, steps
+from resnet import bound_steps, compilation, network
 
 
 class Timed(NamedTuple):
@@ -35,8 +34,8 @@ class Maker:
       reading: how to read the data set.
       jit: 'true', 'false' or 'auto'.
     """
-    source = sources.load(config.data.name, config.data.train_split, reading,
-                          config.data.image_size)
+    source = sources.load(config.data, config.data.train_split, reading,
+                          made=config.synthetic)
     self._config, self._strategy, self._jit = config, strategy, jit
     self._model, self._state = network.build(config, strategy, source)
     self._batch = next(iter(batches.train(
@@ -50,11 +49,9 @@ class Maker:
     augment_images = compilation.augment(config, self._strategy, self._jit)
     compiled = compilation.compiler(
         self._strategy, self._jit, config.model.sync_batch_norm)
-    forward_backward = tf.function(compiled(functools.partial(
-        steps.forward_backward, model=self._model, augment=augment_images,
-        standardize=augmentation.standardize,
-        label_smoothing=config.label_smoothing,
-        global_batch=config.global_batch)), autograph=False)
+    forward_backward = tf.function(
+        compiled(bound_steps.forward_backward(
+            config, self._model, augment_images)), autograph=False)
     alone = tf.function(compiled(augment_images), autograph=False)
     state, batch = self._state, self._batch
     mean, stddev, loss_scale, params, statistics = tf.nest.map_structure(

@@ -69,8 +69,8 @@ def main(parsed: tuple[schema.Config, str, list[str]]) -> int:
   strategy = execution_flags.make_strategy()
   options = Options(reading_flags.get(), jit=values.jit,
                     eval_every_epochs=0, save_every_secs=0)
-  source = sources.open_split(config.data.name, config.data.train_split,
-                              options.reading, config.data.image_size)
+  source = sources.open_split(config.data, config.data.train_split,
+                              options.reading, made=config.synthetic)
   images = plain_step.Images(source.image_shape, source.num_classes)
   print(f'{recipe}, batches of {config.global_batch} x {images.image_shape}, '
         f'{config.precision}, --jit={values.jit}')

@@ -96,8 +96,8 @@ def _data(config: schema.Config, workdir: pathlib.Path,
 
   # Nothing is decoded: the first images and the checksums of all are enough.
   train, evaluation = (
-      sources.open_split(config.data.name, split, reading_flags.get(),
-                         config.data.image_size)
+      sources.open_split(config.data, split, reading_flags.get(),
+                         made=config.synthetic)
       for split in (config.data.train_split, config.data.eval_split))
   plan.check(config, train.size)
   combinations.check_images(config, *train.image_shape[:2])

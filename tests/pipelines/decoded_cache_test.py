@@ -84,7 +84,8 @@ def test_keys_differ_with_what_determines_the_pixels(
   del cache
   keys = [sources.cache_key(source) for source in (
       _load(data_dir), _load(data_dir, 'test'), _load(data_dir, 'train[:36]'),
-      sources.load('tiny_pictures', 'train', Reading(data_dir), 4))]
+      sources.load(schema.Data('tiny_pictures', image_size=4), 'train',
+                   Reading(data_dir)))]
   monkeypatch.setattr(sources.tf, '__version__', '0.0')
   keys.append(sources.cache_key(_load(data_dir, memory_gib=0)))
   assert None not in keys and len(set(keys)) == 5
@@ -97,7 +98,7 @@ def test_statistics_are_measured_once(
 
   def statistics():
     return pixel_statistics.mean_and_stddev(data, sources.load(
-        'tiny_pictures', 'train', Reading(data_dir), size))
+        data, 'train', Reading(data_dir)))
 
   mean, stddev = statistics()
   assert mean.dtype == stddev.dtype == np.float32

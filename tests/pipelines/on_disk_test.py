@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from configs import schema
 from configs.process.errors import UserError
 from pipelines import batches, decoding, on_disk, sources
 from pipelines.options import Reading
@@ -21,8 +22,8 @@ def data_dir(tmp_path_factory):
 
 
 def _open(name, data_dir, split='train', image_size=0, **kwargs):
-  return sources.load(
-      name, split, Reading(data_dir, **kwargs), image_size)
+  return sources.load(schema.Data(name, image_size=image_size), split,
+                      Reading(data_dir, **kwargs))
 
 
 def _train(source, replicas=1, first=0, last=12, crop=None, repeats=1):

@@ -32,7 +32,7 @@ def _config(**fields):
 
 @pytest.mark.slow
 def test_rows_are_the_first_pictures_of_the_run_before_and_after(data_dir):
-  source = sources.load('photos', 'train', Reading(data_dir), 64)
+  source = sources.load(_config().data, 'train', Reading(data_dir))
   config = _config(smallest_crop=0.3, erasing=0.7)
   cells = _cells(contact_sheet.draw(config, source, rows=6, columns=3), 64)
   assert cells.shape == (6, 4, 64, 64, 3)
@@ -51,7 +51,7 @@ def test_rows_are_the_first_pictures_of_the_run_before_and_after(data_dir):
 
 @pytest.mark.slow
 def test_mixed_rows_add_up_to_their_pair(data_dir):
-  source = sources.load('photos', 'train', Reading(data_dir), 64)
+  source = sources.load(_config().data, 'train', Reading(data_dir))
   cells = _cells(contact_sheet.draw(
       _config(smallest_crop=1.0, mixup=0.5), source, rows=2, columns=5), 64)
   unmixed = _cells(contact_sheet.draw(

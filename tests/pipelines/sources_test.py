@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from configs import schema
 from configs.process.errors import UserError
 from pipelines import identity, pixel_statistics, sources
 from pipelines.options import Reading
@@ -16,8 +17,8 @@ from tests import tiny_dataset
 
 
 def _load(name, split, data_dir, image_size=0, **kwargs):
-  return sources.load(
-      name, split, Reading(data_dir, **kwargs), image_size)
+  return sources.load(schema.Data(name, image_size=image_size), split,
+                      Reading(data_dir, **kwargs))
 
 
 def _read(source, examples, crop=None):

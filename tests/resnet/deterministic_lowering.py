@@ -17,7 +17,7 @@ with tensorflow_process.starting():
 
 from configs import schema
 from pipelines import augmentation
-from resnet import network, steps
+from resnet import bound_steps, network
 from tests.resnet import small_runs
 
 _BATCH = 4
@@ -41,11 +41,8 @@ def lower(name, precision, deterministic):
       config, tf.distribute.OneDeviceStrategy('CPU:0'),
       small_runs.random_source(8, side=64 if name == 'resnet' else 32),
       deterministic)
-  function = functools.partial(
-      steps.forward_backward, model=model, augment=functools.partial(
-          augmentation.apply, seed=0, config=config.augment),
-      standardize=augmentation.standardize, label_smoothing=0.0,
-      global_batch=_BATCH)
+  function = bound_steps.forward_backward(config, model, functools.partial(
+      augmentation.apply, seed=0, config=config.augment))
   values = lambda variables: [
       tf.convert_to_tensor(v) for v in variables]
   batch = {'image': tf.zeros([_BATCH, *model.input['image'].shape[1:]],

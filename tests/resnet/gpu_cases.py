@@ -54,7 +54,8 @@ def splits(settings: schema.Config,
   """
   name, size = settings.data.name, settings.data.image_size
   if size:
-    return tuple(sources.load('photos', split, Reading(photos), size)
+    data = dataclasses.replace(settings.data, name='photos')
+    return tuple(sources.load(data, split, Reading(photos))
                  for split in ('train', 'test'))
   if name == 'digits':
     return tuple(sources.load(name, split) for split in ('train', 'test'))

@@ -87,3 +87,20 @@ def test_in_top_agrees_with_sorting(k):
 ])
 def test_logits_that_are_not_finite(logits, label, correct):
   np.testing.assert_array_equal(_in_top([logits], [label], 1), [correct])
+
+
+def test_binary_cross_entropy_asks_for_each_class():
+  logits = tf.constant([[0.0, np.log(3.0)]])  # Probabilities 1/2 and 3/4.
+  np.testing.assert_allclose(
+      losses.binary_cross_entropy(logits, tf.constant([[1.0, 0.0]])),
+      [(np.log(2) + np.log(4)) / 2], rtol=1e-6)
+  np.testing.assert_allclose(  # Mixed images and smoothed labels.
+      losses.binary_cross_entropy(logits, tf.constant([[1.0, 0.5]])),
+      [(np.log(2) + (np.log(4) + np.log(4 / 3)) / 2) / 2], rtol=1e-6)
+
+
+def test_class_weights_weigh_by_the_target():
+  target = tf.constant([[1.0, 0.0], [0.0, 1.0], [0.25, 0.75]])
+  np.testing.assert_allclose(
+      losses.weights_of(target, (1.0, 3.0)), [1, 3, 2.5])
+  assert losses.weights_of(target, ()) == 1

@@ -134,3 +134,30 @@ def test_step_may_be_symbolic():
 def test_unknown_schedule_is_an_error():
   with pytest.raises(ValueError, match="Unknown schedule 'exponential'"):
     _rates([0], 100, name='exponential')
+
+
+def test_each_drop_has_a_factor_of_its_own():
+  drops = dict(name='step', peak=2.0, drop_factors=(0.5, 0.1),
+               drops_at=(0.25, 0.5))
+  rates = [float(schedules.learning_rate(
+      tf.constant(step, tf.int64), schema.Schedule(**drops), total_steps=8,
+      warmup_steps=0)) for step in range(8)]
+  np.testing.assert_allclose(rates, [2, 2, 1, 1, .1, .1, .1, .1], rtol=1e-6)
+
+
+@pytest.mark.parametrize('batch, for_batch, peak, end', [
+    (1024, 256, 0.4, 0.04), (64, 256, 0.025, 0.0025), (1024, 0, 0.1, 0.01)])
+def test_rates_scale_with_the_batch(batch, for_batch, peak, end):
+  scaled = schedules.scaled(schema.Schedule(
+      peak=0.1, end=0.01, peak_batch=for_batch), batch)
+  np.testing.assert_allclose((scaled.peak, scaled.end), (peak, end))
+
+
+@pytest.mark.parametrize('rate, scale, floor, expected', [
+    (0.2, 1.0, 0.5, 0.2),  # Nothing has reduced it.
+    (0.2, 0.5, 0.0, 0.1), (0.2, 0.5, 0.15, 0.15),
+    (0.2, 0.5, 0.3, 0.2),  # The floor does not raise the schedule's rate.
+])
+def test_a_reduced_rate_has_a_floor(rate, scale, floor, expected):
+  np.testing.assert_allclose(schedules.reduced(
+      tf.constant(rate), tf.constant(scale), floor), expected, rtol=1e-6)

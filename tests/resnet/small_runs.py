@@ -28,12 +28,13 @@ def config(**changes):
                              **changes)
 
 
-def build(settings, replicas, source, jit='false'):
+def build(settings, replicas, source, jit='false', first_step=0):
   """Returns (model, state, trainer.Train) of a run on CPU devices."""
   strategy = strategies.on_cpus(replicas)
   model, state = network.build(settings, strategy, source)
   return model, state, trainer.Train(
-      settings, strategy, model, state, source, jit=jit, first_step=0)
+      settings, strategy, model, state, source, jit=jit,
+      first_step=first_step)
 
 
 def train(settings, replicas, jit='false', side=8, updates=3):

@@ -10,6 +10,7 @@ from configs import schema
 from resnet import state as state_lib
 from resnet import steps
 from resnet.distribution.packing import Packing
+from resnet.optimization import averages, losses
 from tests.resnet import strategies
 
 
@@ -59,10 +60,13 @@ def _replica_step(model, state, replicas, compiled, reduce_precision, *,
           steps.local_share, digest=steps.no_digest, packing=packing,
           forward_backward=functools.partial(
               steps.forward_backward, model=model, augment=_leave_alone,
-              standardize=standardize, label_smoothing=0.0, global_batch=4))),
+              standardize=standardize, label_smoothing=0.0, global_batch=4,
+              loss=losses.cross_entropy, class_weights=()))),
       apply_total=compiled(functools.partial(
-          steps.apply_total, packing=packing, update=functools.partial(
-              steps.update, total_steps=1, warmup_steps=0, **update))))
+          steps.apply_total, packing=packing, average=functools.partial(
+              averages.update, ema=schema.Ema()), update=functools.partial(
+              steps.update, total_steps=1, warmup_steps=0, rate_floor=0.0,
+              **update))))
 
 
 @pytest.mark.parametrize('jit', [False, True])
@@ -83,7 +87,7 @@ def test_update_and_sums_match_the_closed_form(replicas, reduce_precision, jit):
       model, state, replicas, compiled, reduce_precision,
       standardize=lambda x, m, s: tf.cast(x, tf.float32) / 255,
       optimizer=config,
-      schedule=schema.Schedule(name='constant', peak=0.5), decayed=[True],
+      schedule=schema.Schedule(name='constant', peak=0.5), names=['kernel'],
       precision='float32'), batch)
 
   # Zero weights: softmax is 1/2 for both classes, the loss ln 2 per example.
@@ -109,7 +113,8 @@ def _forward_backward(batch, augment, **kwargs):
       tf.constant(1.0), {k: tf.constant(v) for k, v in batch.items()},
       model=model, augment=augment,
       standardize=lambda x, m, s: tf.cast(x, tf.float32), global_batch=4,
-      **{'label_smoothing': 0.0, **kwargs})
+      **{'label_smoothing': 0.0, 'loss': losses.cross_entropy,
+         'class_weights': (), **kwargs})
 
 
 _BATCH = {'image': np.arange(12, dtype=np.uint8).reshape(4, 1, 1, 3),
@@ -163,7 +168,7 @@ def test_batch_norm_statistics_are_the_mean_over_replicas():
       standardize=lambda x, m, s: tf.cast(x, tf.float32),
       optimizer=schema.Optimizer(),
       schedule=schema.Schedule(name='constant', peak=0.1),
-      decayed=[False] * 4, precision='float32'), batch)
+      names=['gamma'] * 4, precision='float32'), batch)
   # Replica means 2 and 20, variances 1 and 100; from 0 and 1 at momentum 1/2.
   for value in state.statistics[0].values:
     np.testing.assert_allclose(value, [(2 + 20) / 2 / 2])
@@ -175,10 +180,10 @@ def _scaled_update(gradient, scale, good_steps):
   return steps.update(
       [tf.constant([1.0])], [[tf.constant([0.0])]], [tf.constant([gradient])],
       tf.constant(scale), tf.constant(good_steps, tf.int64),
-      tf.constant(0, tf.int64),
+      tf.constant(1.0), tf.constant(0, tf.int64),
       optimizer=schema.Optimizer(momentum=0.9, weight_decay=0.0),
-      schedule=schema.Schedule(name='constant', peak=0.5), decayed=[True],
-      total_steps=1, warmup_steps=0, precision='float16')
+      schedule=schema.Schedule(name='constant', peak=0.5), names=['kernel'],
+      rate_floor=0.0, total_steps=1, warmup_steps=0, precision='float16')
 
 
 def test_float16_loss_scale_halves_on_overflow_and_grows_after_2000_steps():

@@ -72,7 +72,8 @@ def test_every_variable_is_the_same_on_all_replicas():
 @pytest.mark.slow
 def test_images_grow_during_the_run(tmp_path):
   tiny_dataset.prepare_photos(tmp_path)
-  source = sources.load('photos', 'train', Reading(str(tmp_path)), 32)
+  source = sources.load(
+      schema.Data('photos', image_size=32), 'train', Reading(str(tmp_path)))
   config = small_runs.config(
       data=schema.Data(name='photos', image_size=32), train_steps=5,
       augment=schema.Augment(sizes=(16, 24), flip=True))

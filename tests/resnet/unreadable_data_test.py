@@ -8,6 +8,7 @@ import types
 import numpy as np
 import pytest
 
+from configs import schema
 from configs.process.errors import UserError
 from pipelines import records, sources
 from pipelines.options import Reading
@@ -38,8 +39,8 @@ def all_bad(tmp_path_factory):
 
 def _train(data_dir):
   """Makes a call of two updates; returns (trainer, call)."""
-  source = sources.load('photos', 'train', Reading(
-      os.fspath(data_dir), skip_bad_images=True), image_size=16)
+  source = sources.load(schema.Data('photos', image_size=16), 'train', Reading(
+      os.fspath(data_dir), skip_bad_images=True))
   config = small_runs.config()
   config = dataclasses.replace(config, data=dataclasses.replace(
       config.data, image_size=16, mean=(100,) * 3, stddev=(50,) * 3))
@@ -61,8 +62,8 @@ def test_a_call_without_a_good_image_has_a_finite_loss(all_bad):
 
 
 def test_images_cannot_be_measured_without_a_good_one(all_bad):
-  source = sources.load('photos', 'train', Reading(
-      os.fspath(all_bad), skip_bad_images=True), image_size=16)
+  source = sources.load(schema.Data('photos', image_size=16), 'train', Reading(
+      os.fspath(all_bad), skip_bad_images=True))
   with pytest.raises(UserError) as raised:
     network.build(small_runs.config(), strategies.on_cpus(1), source)
   assert str(raised.value).startswith(

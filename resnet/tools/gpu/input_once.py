@@ -1,7 +1,7 @@
 """Measures the input with the cores that this process has."""
 import dataclasses
 
-from pipelines import input_speed, sources, stages
+from pipelines import input_speed, on_disk, stages
 from resnet.tools.gpu import target
 from resnet.tools.gpu.job import Job
 
@@ -14,9 +14,9 @@ def measure(job: Job) -> None:
   config = dataclasses.replace(job.config, global_batch=job.batches[0])
 
   def stream():
-    if isinstance(source, sources.InMemory):
-      return input_speed.training(config, source)
-    return stages.streams(config, source)['batch']()
+    if isinstance(source, on_disk.OnDisk):
+      return stages.streams(config, source)['batch']()
+    return input_speed.training(config, source)
 
   first = input_speed.measure(stream(), _FIRST_BATCHES * config.global_batch)
   speed = input_speed.measure(

@@ -4,16 +4,15 @@ They run in a loop on the device, as in the trainer: from Python, passing some
 hundred tensors to a call would take longer than the call.
 """
 from collections.abc import Callable
-import functools
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from configs import schema
-from pipelines import augmentation, batches, sources
-from resnet import compilation, network, steps
+from pipelines import batches, sources
+from resnet import bound_steps, compilation, network
 
-_SCALE, _STEP = 4, 5  # Which argument of each function a call passes on.
+_SCALE, _STEP = 4, 6  # Which argument of each function a call passes on.
 
 
 class Parts(NamedTuple):
@@ -34,26 +33,19 @@ def make(config: schema.Config, strategy: tf.distribute.Strategy,
     jit: 'true', 'false' or 'auto'.
   """
   model, state = network.build(config, strategy, source)
-  forward_backward = functools.partial(
-      steps.forward_backward, model=model,
-      augment=compilation.augment(config, strategy, jit),
-      standardize=augmentation.standardize,
-      label_smoothing=config.label_smoothing,
-      global_batch=config.global_batch)
-  update = functools.partial(
-      steps.update, optimizer=config.optimizer, schedule=config.schedule,
-      decayed=[v.path.endswith('kernel') for v in model.trainable_variables],
-      total_steps=config.train_steps, warmup_steps=0,
-      precision=schema.loss_precision(config))
+  forward_backward = bound_steps.forward_backward(
+      config, model, compilation.augment(config, strategy, jit))
+  update = bound_steps.update(
+      config, model, total_steps=config.train_steps, warmup_steps=0)
   batch = next(iter(batches.train(
       source, seed=config.seed, global_batch=config.global_batch,
       first_step=0, last_step=1)))
   with tf.device(strategy.extended.worker_devices[0]):
-    batch, params, slots, statistics, scale, good, step, mean, stddev = (
+    batch, params, slots, statistics, scale, good, rate, step, mean, stddev = (
         tf.nest.map_structure(tf.identity, (
             batch, state.params, state.slots, state.statistics,
-            state.loss_scale, state.good_steps, state.step, state.mean,
-            state.stddev)))
+            state.loss_scale, state.good_steps, state.rate_scale, state.step,
+            state.mean, state.stddev)))
     gradients = [1e-3 * p for p in params]
   compile_first = compilation.compiler(
       strategy, jit, config.model.sync_batch_norm)
@@ -62,7 +54,7 @@ def make(config: schema.Config, strategy: tf.distribute.Strategy,
       _looped(compile_first(_touched(forward_backward)),
               (params, statistics, mean, stddev, scale, batch), _SCALE),
       _looped(compile_second(_touched(update)),
-              (params, slots, gradients, scale, good, step), _STEP),
+              (params, slots, gradients, scale, good, rate, step), _STEP),
       sum(p.shape.num_elements() for p in params))
 
 

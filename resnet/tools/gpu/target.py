@@ -70,8 +70,8 @@ def with_batch(config: schema.Config, batch: int, count: int,
 def load(job: Job) -> sources.Source:
   """Opens the training split."""
   data = job.config.data
-  return sources.load(data.name, data.train_split, job.reading,
-                      data.image_size)
+  return sources.load(data, data.train_split, job.reading,
+                      made=job.config.synthetic)
 
 
 def constant(config: schema.Config, images: tuple[tuple[int, ...], int]
@@ -99,7 +99,7 @@ def shape_of(job: Job) -> tuple[tuple[int, ...], int]:
   """Returns ((h, w, c), number of classes) of the data set."""
   data = job.config.data
   source = sources.open_split(
-      data.name, data.train_split, job.reading, data.image_size)
+      data, data.train_split, job.reading, made=job.config.synthetic)
   return source.image_shape, source.num_classes
 
 

@@ -1,0 +1,31 @@
+"""A small convolutional network on CIFAR-10: the first of six in a tutorial.
+
+The others are cifar10_lenet5, cifar10_alexnet8, cifar10_vgg16,
+cifar10_inception10 and cifar10_resnet18. All train with Adam at 1e-3 on pixels
+as x / 255, for 5 epochs; they are evaluated on the test set after each, and the
+checkpoint with the smallest loss is kept. 198,494 trainable weights.
+
+After a stop, rerun the same command to continue, as in the tutorial. Two things
+differ from it: a run that was stopped ends with the same bits as one that was
+not, and each epoch is a true permutation. The second command leaves what the
+tutorial leaves: curves, a summary of the network and all weights as text.
+
+Hardware: two CPU cores are enough. Not measured here yet. Another data set of
+color images of one size needs one override: --config.data.name=cifar100
+
+  python -m resnet.train --config=tutorials/cifar10_baseline
+  python -m resnet.report --workdir=runs/tutorials/cifar10_baseline
+"""
+from configs import schema
+
+
+def get_config() -> schema.Config:
+  return schema.Config(
+      model=schema.Model(name='baseline', batch_norm_momentum=0.99,
+                         batch_norm_epsilon=1e-3),
+      data=schema.Data(name='cifar10', train_split='train', eval_split='test',
+                       mean=(0.0, 0.0, 0.0), stddev=(255.0, 255.0, 255.0)),
+      optimizer=schema.Optimizer(name='adam', epsilon=1e-7, weight_decay=0.0),
+      schedule=schema.Schedule(name='constant', peak=1e-3),
+      monitor=schema.Monitor(metric='loss'),
+      global_batch=32, eval_batch=500, train_epochs=5)

@@ -1,0 +1,1 @@
+"""What a run leaves behind, as files to look at: see resnet/report.py."""
