@@ -1,4 +1,6 @@
 """Which settings of a config work together."""
+import math
+
 from configs import schema, unused
 from configs.process import typed_fields
 from configs.process.errors import UserError
@@ -11,6 +13,8 @@ def check(config: schema.Config) -> None:
   typed_fields.check_types(config)
   typed_fields.check_limits(config)
   _check_data_and_augment(config)
+  _check_sizes(config)
+  _check_padding(config.data)
   _check_length(config)
   _check_optimization(config)
   unused.check(config)
@@ -42,7 +46,7 @@ def check_images(config: schema.Config, height: int, width: int) -> None:
   Raises:
     UserError: a setting is larger than the images.
   """
-  smallest = min(height, width, *config.augment.sizes)
+  smallest = min(height, width, *schema.image_sizes(config))
   for name, what in (('cutout', 'erases a square that is larger than'),
                      ('crop_padding', 'can shift everything out of')):
     value = getattr(config.augment, name)
@@ -51,6 +55,12 @@ def check_images(config: schema.Config, height: int, width: int) -> None:
       raise UserError(
           f'config.augment.{name}={value} {what} images of {smallest} pixels '
           f'a side: give at most {limit}.')
+  shift = config.augment.shift
+  if 0 < shift < 1 / smallest:
+    raise UserError(
+        f'config.augment.shift={shift:g} is less than one pixel of images of '
+        f'{smallest} pixels a side: give at least '
+        f'{math.ceil(1000 / smallest) / 1000:g}, or 0.')
 
 
 def _check_data_and_augment(config):
@@ -91,18 +101,25 @@ def _check_optimization(config):
         'each other in each part: set one of them to its default.')
 
 
-def check_evaluations(config: schema.Config, num_classes: int,
-                      several: bool) -> None:
+def check_evaluations(config: schema.Config, num_classes: int, *,
+                      several: bool, saves: bool) -> None:
   """Checks what only the data and the flags can tell.
 
   Args:
     config: checked.
     num_classes: of the data.
     several: whether the run is evaluated before its end.
+    saves: whether it saves at steps that are known before.
 
   Raises:
-    UserError: the monitor has nothing to look at, or class weights do not fit.
+    UserError: the monitor has nothing to look at, recovery nothing to return
+      to, or class weights do not fit.
   """
+  if config.recovery.most and not saves:
+    raise UserError(
+        f'config.recovery.most={config.recovery.most} returns to a checkpoint, '
+        'which must be of the same step in every run: give '
+        '--save_every_steps=1000, say.')
   monitor = config.monitor
   for name in ('plateau_evals', 'stop_evals'):
     if getattr(monitor, name) and not several:
@@ -118,3 +135,45 @@ def check_evaluations(config: schema.Config, num_classes: int,
     raise UserError(
         f'config.class_weights has {len(config.class_weights)} values, but the '
         f'data have {num_classes} classes: give one value for each.')
+
+
+def _check_sizes(config):
+  """Raises UserError if settings of crops and sizes do not fit together."""
+  data, augment = config.data, config.augment
+  if augment.largest_crop < augment.smallest_crop:
+    raise UserError(
+        f'config.augment.largest_crop={augment.largest_crop:g} is less than '
+        f'config.augment.smallest_crop={augment.smallest_crop:g}: give a '
+        'larger or a smaller one.')
+  ratio = augment.crop_ratio
+  if len(ratio) != 2 or ratio[0] > ratio[1]:
+    raise UserError(
+        f'config.augment.crop_ratio={ratio} is not a range: give two values, '
+        'the smaller one first, such as 0.75,1.333.')
+  sizes = sorted(schema.image_sizes(config))
+  if data.center == 'pixel' and len(sizes) > 1:
+    raise UserError(
+        'config.data.center=pixel subtracts a mean of one size, but there are '
+        f'images of {" and ".join(map(str, sizes))} pixels: give '
+        '--config.data.center=channel.')
+  if data.name != 'synthetic':
+    return
+  size, default = config.synthetic.size, schema.Synthetic().size
+  if sizes and size not in (default, *sizes):
+    raise UserError(
+        f'config.synthetic.size={size} has no effect, because '
+        f'config.data.image_size={data.image_size} determines the size: set '
+        'image_size to the size that you want.')
+  if data.pad_to:
+    raise UserError(
+        f'config.data.pad_to={data.pad_to} pads no synthetic images, which are '
+        'made in any size: set config.synthetic.size, and pad_to to 0.')
+
+
+def _check_padding(data):
+  """Raises UserError if images would be resized and padded."""
+  if data.pad_to and data.image_size:
+    raise UserError(
+        f'config.data.pad_to={data.pad_to} does not work with '
+        f'config.data.image_size={data.image_size}, which gives images their '
+        'size by cropping and resizing: set one of them to 0.')

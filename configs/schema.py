@@ -243,6 +243,15 @@ class Config:
   seed: int = within(0, 2**32 - 1, 0)
 
 
+def image_sizes(config: Config) -> set[int]:
+  """Returns all sizes that images are resized to; none: they are not."""
+  data = config.data
+  if not data.image_size:
+    return set()
+  return {*(config.augment.sizes or (data.image_size,)),
+          data.eval_size or data.image_size}
+
+
 def loss_precision(config: Config) -> str:
   """Returns the precision that decides whether the loss is scaled.
 

@@ -18,6 +18,16 @@ _NEEDED: dict[str, tuple[Callable[[schema.Config], Any], str]] = {
         'config.optimizer.clip=norm, value or adaptive'),
     'ema.warmup': (lambda c: c.ema.decay, 'config.ema.decay=0.9999'),
     'ema.evaluated': (lambda c: c.ema.decay, 'config.ema.decay=0.9999'),
+    **{f'augment.{name}': (
+        lambda c: c.augment.mixup or c.augment.cutmix,
+        'config.augment.mixup=0.2')
+       for name in ('mix_probability', 'mix_epochs')},
+    **{path: (lambda c: c.data.image_size, 'config.data.image_size=224')
+       for path in ('augment.largest_crop', 'augment.crop_ratio',
+                    'data.eval_crop', 'data.eval_size', 'data.interpolation')},
+    **{f'synthetic.{name}': (
+        lambda c: c.data.name == 'synthetic', 'config.data.name=synthetic')
+       for name in ('examples', 'size', 'channels', 'classes')},
     **{f'monitor.plateau_{name}': (
         lambda c: c.monitor.plateau_evals, 'config.monitor.plateau_evals=5')
        for name in ('factor', 'floor')},

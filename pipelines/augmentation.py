@@ -38,8 +38,8 @@ def apply(images: tf.Tensor, targets: tf.Tensor, positions: tf.Tensor,
     mean: float32 [c] or [h, w, c], in units of 0..255; fills erased pixels.
     seed: of the run, in [0, 2**32).
     config: the settings.
-    mix_until: the position from which on nothing is mixed, see mixing.until;
-      None: never.
+    mix_until: the position from which on nothing is mixed, see
+      mixing.mix_until; None: never.
 
   Returns:
     (images [b, h, w, c], targets float32 [b, classes]); the images are uint8,

@@ -68,7 +68,7 @@ def grayscale(images: tf.Tensor, positions: tf.Tensor, *, seed: int,
     return images
   draws = threefry.uniform(seed, positions, salts.GRAYSCALE, (1, 1, 1))
   return tf.where(draws < probability,
-                  operations.luma(images)[..., tf.newaxis], images)
+                  tf.expand_dims(operations.luma(images), -1), images)
 
 
 def _scale(pixels, center, draw, strength):

@@ -65,7 +65,7 @@ def mix(images: tf.Tensor, targets: tf.Tensor, positions: tf.Tensor, *,
   return _blend(images, weights), _blend(targets, shares[:, tf.newaxis])
 
 
-def until(mix_epochs: float, train_size: int) -> int | None:
+def mix_until(mix_epochs: float, train_size: int) -> int | None:
   """Returns the position from which on nothing is mixed.
 
   Args:

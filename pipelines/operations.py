@@ -45,8 +45,8 @@ def apply(images: tf.Tensor, operation: tf.Tensor,
     posterize: keeps 8 - round(4 * share) bits.
     color, contrast, brightness, sharpness: factor 1 + 0.9 * share.
     identity, auto_contrast, equalize, invert: no strength.
-  Larger shares are stronger; posterize takes up to 2, and color, contrast,
-  brightness and sharpness down to -10/9 and up to 10/9.
+  Larger shares are stronger: up to 2 for posterize, and from -10/9 to 10/9 for
+  color, contrast, brightness and sharpness.
 
   Args:
     images: uint8 [b, h, w, c], c = 1 or 3.
@@ -215,7 +215,7 @@ def luma(images: tf.Tensor) -> tf.Tensor:
     uint8 [b, h, w].
   """
   if images.shape[-1] == 1:
-    return images[..., 0]
+    return tf.squeeze(images, -1)
   red, green, blue = (
       tf.cast(channel, tf.float32) for channel in tf.unstack(images, axis=-1))
   # Below 2**24: float32 is exact.

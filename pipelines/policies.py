@@ -1,12 +1,15 @@
 """Draws the operations that are applied to each image, and applies them.
 
 RandAugment: Cubuk et al. 2019, arXiv:1909.13719. AutoAugment: Cubuk et al.
-2018, arXiv:1805.09501. What happens to an image depends on (seed, position)
-alone. Do not use both policies together: they draw the same numbers.
+2018, arXiv:1805.09501. TrivialAugment: Müller & Hutter 2021, arXiv:2103.10158.
+What happens to an image depends on (seed, position) alone. Do not use several
+policies together: they draw the same numbers.
 
   images = policies.rand_augment(
       images, positions, seed=0, layers=2, magnitude=9.0)
 """
+from typing import cast
+
 import numpy as np
 import tensorflow as tf
 
@@ -71,6 +74,8 @@ _IMAGENET = (
     ('equalize', 8, None, 'equalize', 6, None),
 )
 POLICIES = {'cifar10': _CIFAR10, 'imagenet': _IMAGENET}
+# TrivialAugment draws the strength from these: 30 is the end of each range.
+_BINS = 31
 _SIGNED = operations.GEOMETRIC + operations.ENHANCING
 
 
@@ -114,6 +119,24 @@ def auto_augment(images: tf.Tensor, positions: tf.Tensor, *, seed: int,
   """
   return _apply_all(images, *draw_auto_augment(
       positions, seed=seed, policy=policy))
+
+
+def trivial_augment(images: tf.Tensor, positions: tf.Tensor, *,
+                    seed: int) -> tf.Tensor:
+  """Applies one operation to each image, of a strength drawn for it.
+
+  Args:
+    images: uint8 [b, h, w, c], c = 1 or 3.
+    positions: int64 [b].
+    seed: of the run, in [0, 2**32).
+
+  Returns:
+    uint8 [b, h, w, c].
+  """
+  h, w = cast(tuple[int, int], images.shape[1:3])
+  operation, share = draw_trivial_augment(
+      positions, seed=seed, height=h, width=w)
+  return operations.apply(images, operation, share)
 
 
 def draw_rand_augment(positions: tf.Tensor, *, seed: int, layers: int,
@@ -177,6 +200,55 @@ def draw_auto_augment(positions: tf.Tensor, *, seed: int,
   is_applied = draws[:, 1:3] * 10 < tf.gather(tf.constant(tenths), row)
   return tf.where(is_applied, operation,
                   operations.OPERATIONS.index('identity')), share
+
+
+def draw_trivial_augment(positions: tf.Tensor, *, seed: int, height: int,
+                         width: int) -> tuple[tf.Tensor, tf.Tensor]:
+  """Draws what `trivial_augment` applies: any operation but invert.
+
+  The ranges are those of the paper's TA (Wide), and strengths are rounded down
+  where the authors' code does so. Geometric operations have either sign.
+
+  Args:
+    positions, seed: see trivial_augment.
+    height: of the images, in pixels.
+    width: of the images, in pixels.
+
+  Returns:
+    (indices into operations.OPERATIONS, int32 [b]; shares for
+    operations.apply, float32 [b]).
+  """
+  names = [name for name in operations.OPERATIONS if name != 'invert']
+  shares = np.array([[_trivial_augment_share(name, strength, height, width)
+                      for strength in range(_BINS)] for name in names])
+  draws = threefry.uniform(seed, positions, salts.POLICY, (3,))
+  which = tf.cast(draws[:, 0] * len(names), tf.int32)
+  strength = tf.cast(draws[:, 1] * _BINS, tf.int32)
+  share = tf.gather(tf.constant(shares.ravel(), tf.float32),
+                    which * _BINS + strength)
+  is_negative = (draws[:, 2] < 0.5) & tf.gather(
+      tf.constant([name in operations.GEOMETRIC for name in names]), which)
+  operation = tf.gather(
+      tf.constant([operations.OPERATIONS.index(name) for name in names]), which)
+  return operation, tf.where(is_negative, -share, share)
+
+
+def _trivial_augment_share(name, strength, height, width):
+  """Maps a strength in 0..30 to a share, before the sign."""
+  if name in ('shear_x', 'shear_y'):
+    return 0.99 * strength / 30 / 0.3
+  if name in ('translate_x', 'translate_y'):
+    side = width if name == 'translate_x' else height
+    return 32 * strength // 30 / (150 / 331 * side)
+  if name == 'rotate':
+    return 135 * strength // 30 / 30  # Degrees.
+  if name == 'solarize':
+    return 256 * strength // 30 / 256
+  if name == 'posterize':
+    return 6 * strength // 30 / 4  # Bits that are dropped.
+  if name in operations.ENHANCING:
+    return (0.01 + 1.99 * strength / 30 - 1) / 0.9
+  return 0.0
 
 
 def _auto_augment_share(name, magnitude):

@@ -17,3 +17,4 @@ BLUR = 11
 MIX_PROBABILITY = 12
 SYNTHETIC = 13
 DROPOUT = 1000  # This and higher numbers: one for each layer.
+STOCHASTIC_DEPTH = 2000  # This and higher numbers: one for each block.

@@ -6,7 +6,7 @@ import functools
 import tensorflow as tf
 
 from configs import schema
-from pipelines import augmentation
+from pipelines import augmentation, mixing
 from resnet.distribution import strategy as strategy_lib
 
 
@@ -31,17 +31,24 @@ def compiler(strategy: tf.distribute.Strategy, jit: str,
 
 
 def augment(config: schema.Config, strategy: tf.distribute.Strategy,
-            jit: str) -> Callable:
+            jit: str, train_size: int) -> Callable:
   """Returns what forward_backward does to images first: augmentation.apply.
 
   Where XLA is not used for the whole step, jit='auto' still uses it here: on
   GPUs, because TensorFlow's own integer operations would run on the host, and
-  for policies, because it makes them three times as fast on CPUs. Its images
-  are float32 then: no small integer is left outside.
+  for policies and blur, because it makes them three times as fast on CPUs. Its
+  images are float32 then: no small integer is left outside.
+
+  Args:
+    config: what is trained.
+    strategy: the devices.
+    jit: 'true', 'false' or 'auto'.
+    train_size: examples of the training split.
   """
   function = functools.partial(
-      augmentation.apply, seed=config.seed, config=config.augment)
-  if jit == 'auto' and (strategy_lib.on_gpus(strategy)
+      augmentation.apply, seed=config.seed, config=config.augment,
+      mix_until=mixing.mix_until(config.augment.mix_epochs, train_size))
+  if jit == 'auto' and (strategy_lib.on_gpus(strategy) or config.augment.blur
                         or config.augment.policy != 'none'):
     return _with_xla(functools.partial(_as_floats, function))
   return function

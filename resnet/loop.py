@@ -14,7 +14,7 @@ import tensorflow as tf
 from configs import schema
 from configs.process.command_line import DONE, START_AGAIN
 from configs.process.errors import UserError
-from resnet import session
+from resnet import recovery, session
 from resnet.distribution import heartbeats
 from resnet.distribution.group import Group
 from resnet.execution.options import Options
@@ -95,10 +95,16 @@ def _log(run):
   values, first = run.train.means(), run.written.last_step('train')
   if not values['images']:
     raise run.train.all_bad(first, step)
+  if recovery.jumped(run, values['loss']) and recovery.go_back(
+      run, f'the loss has jumped to {values["loss"]:.4g}', step):
+    return
   images = (step - first) * run.config.global_batch
   skipped = images - values.pop('images')
   if run.options.reading.skip_bad_images:
     values['skipped_images'] = skipped
+  returns = int(run.state.recovery.numpy()[0])
+  if returns:
+    values['recoveries'] = returns
   if run.options.log_positions:
     values['positions'] = run.train.digest()
   run.written.write('train', step, {
@@ -153,8 +159,10 @@ def _save(run):
   run.beat.note('checkpoint', run.step)
   with run.watch.activity('checkpoints'):
     if not run.train.is_finite():
+      if run.config.recovery.most and not run.is_last:
+        return  # The loss of the next step breaks, on all workers.
       raise _not_finite('a weight', run.step, run.checkpoints)
-    run.checkpoints.save(run.step, _best_steps(run))
+    run.checkpoints.save(run.step, _steps_to_keep(run))
   run.saved_at = time.monotonic()
 
 
@@ -170,6 +178,9 @@ def _advance(run):
     most = 1
   call = run.train(step, most, stop)
   if call.broken_at is not None:
+    if recovery.go_back(run, 'the loss is not finite', call.broken_at):
+      run.stop = call.stop
+      return
     raise _not_finite('the loss', call.broken_at, run.checkpoints)
   if step == run.first_step:  # Tracing and compiling count as start-up.
     run.watch.add('start_up', call.seconds)
@@ -206,6 +217,12 @@ def _finish(run):
   # chief no longer needs it.
   run.group.of_chief(0)
   return DONE
+
+
+def _steps_to_keep(run):
+  if run.config.recovery.most:
+    return [*_best_steps(run), *recovery.steps_to_keep(run)]
+  return _best_steps(run)
 
 
 def _best_steps(run):

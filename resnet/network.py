@@ -8,6 +8,7 @@ from configs import schema
 from configs.process.errors import UserError
 from pipelines import pixel_statistics, salts, sources, threefry
 from resnet import state as state_lib
+from resnet.distribution import strategy as strategy_lib
 from resnet.models import classics, tutorials
 from resnet.models import resnet as resnet_model
 
@@ -40,7 +41,8 @@ def build(config: schema.Config, strategy: tf.distribute.Strategy,
   mean, stddev = pixel_statistics.mean_and_stddev(config.data, train_source)
   with strategy.scope():
     model = build_model(config, train_source.image_shape,
-                        train_source.num_classes, deterministic)
+                        train_source.num_classes, deterministic,
+                        strategy_lib.on_gpus(strategy))
     state = state_lib.create(
         model, optimizer=config.optimizer.name,
         precision=schema.loss_precision(config), mean=mean, stddev=stddev,
@@ -49,29 +51,39 @@ def build(config: schema.Config, strategy: tf.distribute.Strategy,
 
 
 def build_model(config: schema.Config, image_shape: tuple[int, ...],
-                num_classes: int, deterministic: bool = False) -> keras.Model:
-  """Builds the network of a config alone; see `build`."""
+                num_classes: int, deterministic: bool = False,
+                on_gpus: bool = False) -> keras.Model:
+  """Builds the network of a config alone, for GPUs or others; see `build`."""
   fields = dataclasses.asdict(config.model)
   name = fields.pop('name')
   shared = {'image_shape': image_shape, 'num_classes': num_classes,
             'dtype': _DTYPES[config.precision],
             'deterministic': deterministic}
-  sizes = config.augment.sizes
+  sizes = sorted(schema.image_sizes(config))
+  several = len(sizes) > 1
   if name == 'resnet':
-    if sizes:
-      smallest = min(*sizes, config.data.image_size)
+    if several:
+      smallest = sizes[0]
       shared['image_shape'] = (smallest, smallest, image_shape[-1])
-    return resnet_model.build(**fields, **shared, any_size=bool(sizes))
-  if sizes:
+    return resnet_model.build(
+        **fields, **shared, any_size=several, on_gpus=on_gpus,
+        draw_skips=_draws(config.seed, salts.STOCHASTIC_DEPTH),
+        draw_dropout=_draws(config.seed, salts.DROPOUT))
+  if several:
     raise UserError(
-        f'config.augment.sizes={sizes} needs a network that accepts images of '
-        f'several sizes, but config.model.name={name} accepts only one: set '
-        'config.augment.sizes to (), or give config.model.name=resnet.')
+        f'Images of {" and ".join(map(str, sizes))} pixels need a network that '
+        f'accepts several sizes, but config.model.name={name} accepts only '
+        'one: set config.augment.sizes to () and config.data.eval_size to 0, '
+        'or give config.model.name=resnet.')
   shared |= {key: fields[key] for key in (
       'sync_batch_norm', 'batch_norm_momentum', 'batch_norm_epsilon')}
   if name in tutorials.NAMES:
     return tutorials.build(name, depth=config.model.depth, **shared)
   return classics.build(
-      name, **shared,
-      draw_uniform=lambda position, salt, shape: threefry.uniform(
-          config.seed, position, salts.DROPOUT + salt, shape))
+      name, **shared, draw_uniform=_draws(config.seed, salts.DROPOUT))
+
+
+def _draws(seed, first_salt):
+  """Returns (position int64 [b], salt, shape) -> float32 [b, *shape]."""
+  return lambda position, salt, shape: threefry.uniform(
+      seed, position, first_salt + salt, shape)

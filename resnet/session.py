@@ -68,6 +68,7 @@ class Session:
   saved_at: float  # When the last checkpoint was begun, on the monotonic clock.
   stop: bool = False  # Whether some process was asked to stop.
   ends_early: bool = False  # Whether config.monitor ends the run here.
+  returned_to: int = 0  # Step that the loss last broke after; recovery.py.
   new_best: bool = False  # Whether the evaluation of this step is a best one.
   warned_of_input: bool = False
 
@@ -79,6 +80,14 @@ class Session:
   def epoch(self, step: int) -> float:
     """Returns the passes over the training split after `step` updates."""
     return plan.epoch(step, self.config, self.train_size)
+
+  def go_to(self, step: int) -> None:
+    """Continues from a step whose checkpoint has been restored."""
+    self.written.close()
+    self.written = summaries.Summaries(
+        self.folder.path, step, chief=self.group.is_chief)
+    self.train.open_at(step)
+    self.step = self.first_step = self.lap_step = step
 
   def watch_metric(self, values: Mapping[str, float]) -> None:
     """Has the monitor look at the metrics of an evaluation of this step."""
@@ -122,8 +131,8 @@ def start(config: schema.Config, group: Group, folder: RunFolder,
       if warning and group.is_chief:
         command_line.warn(warning)
     combinations.check_evaluations(
-        config, eval_source.num_classes,
-        bool(options.eval_every_epochs or options.eval_every_steps))
+        config, eval_source.num_classes, saves=bool(options.save_every_steps),
+        several=bool(options.eval_every_epochs or options.eval_every_steps))
     combinations.check_images(config, *train_source.image_shape[:2])
     model, state = network.build(config, group.strategy, train_source,
                                  options.deterministic)
@@ -131,7 +140,7 @@ def start(config: schema.Config, group: Group, folder: RunFolder,
     checkpoints = checkpoint.Checkpoints(
         folder.checkpoints, state.paths,
         {'config': schema.to_dict(config), 'data': data}, options.keep_last)
-    step = _restore(checkpoints, group, state, total_steps)
+    step = restore(checkpoints, group, state, total_steps)
     train = trainer.Train(
         config, group.strategy, model, state, train_source, jit=options.jit,
         first_step=step, digest_positions=options.log_positions,
@@ -226,7 +235,8 @@ def _load_data(config, group, folder, reading):
   return *(sources.decoded(split, reading) for split in splits), data
 
 
-def _restore(checkpoints, group, state, last_step):
+def restore(checkpoints: checkpoint.Checkpoints, group: Group,
+            state: state_lib.State, last_step: int) -> int:
   """Restores the newest checkpoint that the chief can read, on all workers.
 
   Returns:

@@ -21,6 +21,7 @@ class State(NamedTuple):
   averages: list[tf.Variable]  # Of params and statistics; empty: none are kept.
   rate_scale: tf.Variable  # float32, see schedules.reduced.
   monitor: tf.Variable  # float64 [4], see optimization/monitor.py.
+  recovery: tf.Variable  # int64 [2]: returns, batches left out; recovery.py.
   loss_scale: tf.Variable  # float32; 1 unless precision is float16.
   good_steps: tf.Variable  # int64, updates since loss_scale last changed.
   sums: tf.Variable  # float32 [loss, correct, count] since the last log point.
@@ -54,6 +55,7 @@ def create(model: keras.Model, *, optimizer: str, precision: str,
       'loss_scale': _variable(tf.constant(scale)),
       'rate_scale': _variable(tf.constant(1.0)),
       'monitor': _variable(tf.zeros([4], tf.float64)),
+      'recovery': _variable(tf.zeros([2], tf.int64)),
       'good_steps': _variable(tf.constant(0, tf.int64)),
       'sums': _variable(tf.zeros([3])),
       'digest': _variable(tf.zeros([3], tf.int64)),

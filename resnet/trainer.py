@@ -145,9 +145,13 @@ class Train:
         total_steps=self._total_steps, warmup_steps=self._warmup_steps),
         self._state.rate_scale.read_value(), config.monitor.plateau_floor))
 
+  def open_at(self, step: int) -> None:
+    """Has the next call train from `step`, whatever was trained before."""
+    self._stream_end = step
+
   def _open_stream(self, step):
     """Makes the iterator of batches from `step` on, all of one image size."""
-    config = self._config
+    config, skipped = self._config, self._skipped()
     crop, self._stream_end = None, self._total_steps
     if config.data.image_size:
       sizes = config.augment.sizes or (config.data.image_size,)
@@ -155,22 +159,27 @@ class Train:
       crop = decoding.random_crop(config, self._source.image_shape[-1], size)
     self._iterator = feeding.iterate('train', feeding.distribute(
         self._strategy, functools.partial(
-            batches.train, self._source, seed=config.seed, first_step=step,
-            last_step=self._stream_end, global_batch=config.global_batch,
+            batches.train, self._source, seed=config.seed,
+            first_step=step + skipped, last_step=self._stream_end + skipped,
+            global_batch=config.global_batch,
             repeats=config.augment.repeats, crop=crop)))
 
   def _examples(self, step, last):
     """Returns the examples of the global batches [step, last), int64."""
-    n = self._config.global_batch
+    n, skipped = self._config.global_batch, self._skipped()
     return batches.train_examples(
-        tf.range(step * n, last * n, dtype=tf.int64), size=self._source.size,
-        seed=self._config.seed, global_batch=n,
+        tf.range((step + skipped) * n, (last + skipped) * n, dtype=tf.int64),
+        size=self._source.size, seed=self._config.seed, global_batch=n,
         repeats=self._config.augment.repeats).numpy()
+
+  def _skipped(self):
+    """Returns how many batches are left out before what comes next."""
+    return int(self._state.recovery.numpy()[1])
 
   def _replica_step(self, model, jit, digest, pack_mib):
     """Returns steps.replica_train_step with all but its inputs bound."""
     config, strategy = self._config, self._strategy
-    augment = compilation.augment(config, strategy, jit)
+    augment = compilation.augment(config, strategy, jit, self._source.size)
     compile_share = compilation.compiler(
         strategy, jit, config.model.sync_batch_norm)
     compile_rest = compilation.compiler(strategy, jit)

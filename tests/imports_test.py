@@ -81,6 +81,7 @@ def test_pipelines_meet_the_model_in_few_files():
               'resnet.trainer', 'resnet.evaluator', 'resnet.compilation',
               'resnet.network', 'resnet.session',
               'resnet.distribution.feeding', 'resnet.execution.options',
+              'resnet.reporting.first_images', 'resnet.reporting.parts',
               'resnet.execution.training_flags'}
 
 

@@ -1,12 +1,15 @@
 """The parts of a residual network: its stem, its blocks and its head."""
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 import dataclasses
 from typing import NamedTuple
 
 import keras
 
+from resnet.models.additions import Additions
+from resnet.models.dropout import Dropout
 from resnet.models.layers import Layers, SubsampleAndPad
 from resnet.models.squeeze_excite import squeeze_excite
+from resnet.models.stochastic_depth import StochasticDepth
 
 
 class Conv(NamedTuple):
@@ -43,8 +46,9 @@ class Blocks:
   version: str
   shortcut: str
   zero_init_last_gamma: bool
-  squeeze_excite: int
-  blur_pool: bool
+  added: Additions
+  count: int  # Of all blocks.
+  position: keras.KerasTensor | None  # int64 [b], if random numbers are drawn.
 
   def stem(self, x: keras.KerasTensor, kind: str,
            width: int) -> keras.KerasTensor:
@@ -68,23 +72,21 @@ class Blocks:
       return x
     # Zeros never change a maximum over the outputs of a ReLU.
     x = layers.pad(x, 'stem_pool_pad', 1)
-    if not self.blur_pool:
+    if not self.added.blur_pool:
       return layers.max_pool(x, 'stem_pool', 3, 2)
     x = layers.max_pool(x, 'stem_pool', 3, 1)
     return layers.blur_pool(x, 'stem_blur', 2)
 
   def block(self, x: keras.KerasTensor, stage: int, index: int,
-            convs: Sequence[Conv],
-            skip: Callable[[keras.KerasTensor, str], keras.KerasTensor]
-            ) -> keras.KerasTensor:
-    """Adds residual block number `index` of a stage; both count from 1.
+            number: int, convs: Sequence[Conv]) -> keras.KerasTensor:
+    """Adds a residual block.
 
     Args:
       x: [b, h, w, c].
-      stage: its number.
-      index: number of the block in it.
+      stage: its number; this and the next two count from 1.
+      index: number of the block in its stage.
+      number: of the block in the network.
       convs: its convolutions.
-      skip: applied to what the block adds to its shortcut, and a name.
 
     Returns:
       [b, ceil(h / stride), ceil(w / stride), filters of the last convolution];
@@ -94,7 +96,7 @@ class Blocks:
     stride = 2 if stage > 1 and index == 1 else 1
     if self.version != 'v2':
       y = self._post_activated(x, name, convs, stride)
-      y = skip(self._squeeze_excite(y, name), f'{name}_skip')
+      y = self._skip(self._squeeze_excite(y, name), name, number)
       y = self._add_shortcut(x, y, f'{name}_add', f'{name}_shortcut', stride)
       return self.layers.relu(y, f'{name}_out')
     y = x
@@ -103,15 +105,22 @@ class Blocks:
     if index == 1:
       x = y
     y = self._pre_activated(y, name, convs, stride)
-    y = skip(self._squeeze_excite(y, name), f'{name}_skip')
+    y = self._skip(self._squeeze_excite(y, name), name, number)
     return self._add_shortcut(x, y, f'{name}_out', f'{name}_shortcut', stride)
 
   def head(self, x: keras.KerasTensor) -> keras.KerasTensor:
-    """Adds the mean over all pixels, [b, c]; v2 activates its input first."""
+    """Adds the mean over all pixels, [b, c], and dropout, if there is any.
+
+    v2 activates its input first.
+    """
+    layers, added = self.layers, self.added
     if self.version == 'v2':
-      x = self.layers.norm_relu(x, 'final_bn', 'final_relu')
-    return keras.layers.GlobalAveragePooling2D(
-        dtype=self.layers.dtype, name='pool')(x)
+      x = layers.norm_relu(x, 'final_bn', 'final_relu')
+    x = keras.layers.GlobalAveragePooling2D(dtype=layers.dtype, name='pool')(x)
+    if not added.dropout:
+      return x
+    return Dropout(added.dropout, added.draw_dropout, salt=0,
+                   dtype=layers.dtype, name='dropout')(x, self.position)
 
   def _post_activated(self, y, name, convs, stride):
     """v1: (convolution, batch norm, ReLU) each; no ReLU after the last."""
@@ -138,18 +147,27 @@ class Blocks:
     """Adds a convolution of a block; blurring takes its stride over."""
     return self.layers.conv(
         y, name, conv.filters, conv.kernel,
-        stride if conv.strided and not self.blur_pool else 1, conv.groups)
+        stride if conv.strided and not self.added.blur_pool else 1, conv.groups)
 
   def _blur(self, y, name, conv, stride):
     """Adds the stride of a convolution, after the ReLU that follows it."""
-    if not (self.blur_pool and conv.strided and stride > 1):
+    if not (self.added.blur_pool and conv.strided and stride > 1):
       return y
     return self.layers.blur_pool(y, name, stride)
 
   def _squeeze_excite(self, y, name):
-    if not self.squeeze_excite:
+    if not self.added.squeeze_excite:
       return y
-    return squeeze_excite(self.layers, y, f'{name}_se', self.squeeze_excite)
+    return squeeze_excite(
+        self.layers, y, f'{name}_se', self.added.squeeze_excite)
+
+  def _skip(self, y, name, number):
+    rate = self.added.stochastic_depth * number / self.count
+    if not rate:
+      return y
+    return StochasticDepth(
+        rate, self.added.draw_skips, salt=number, dtype=self.layers.dtype,
+        name=f'{name}_skip')(y, self.position)
 
   def _add_shortcut(self, x, y, name, shortcut_name, stride):
     """Returns the sum of y and x, brought to y's shape if the two differ."""
@@ -164,7 +182,7 @@ class Blocks:
     layers = self.layers
     if stride > 1 and self.shortcut == 'D':
       x, stride = layers.mean_pool(x, f'{name}_pool', stride), 1
-    if stride > 1 and self.blur_pool:
+    if stride > 1 and self.added.blur_pool:
       x, stride = layers.blur_pool(x, f'{name}_blur', stride), 1
     if self.shortcut == 'A':
       return SubsampleAndPad(filters, stride, dtype=layers.dtype, name=name)(x)

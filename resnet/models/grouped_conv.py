@@ -33,37 +33,34 @@ class GroupedConv(keras.layers.Conv2D):
 
   def convolution_op(self, inputs, kernel):
     """Returns float [b, h', w', filters]; Keras calls it."""
-    kernel = tf.convert_to_tensor(kernel)
-    strides, padding = [1, *self.strides, 1], self.padding.upper()
-    if self.native_gradient:
-      return tf.nn.conv2d(inputs, kernel, strides, padding)
-    return _convolve(inputs, kernel, strides, padding, self.groups)
+    convolve = _convolve if self.native_gradient else _convolve_in_parts
+    return convolve(inputs, tf.convert_to_tensor(kernel),
+                    [1, *self.strides, 1], self.padding.upper())
 
 
-def _convolve(inputs, kernel, strides, padding, groups):
-  """Convolves; the gradient is computed group by group."""
+def _convolve(x, kernel, strides, padding):
+  return tf.nn.conv2d(x, kernel, strides, padding)
+
+
+def _convolve_in_parts(inputs, kernel, strides, padding):
+  """Convolves; the gradients are computed for each group by itself."""
+  groups = inputs.shape[-1] // kernel.shape[2]
 
   @tf.custom_gradient
   def convolve(x, kernel):
 
     def gradient(dy):
-      parts = [
-          _gradients(*part, strides, padding) for part in zip(
-              *(tf.split(tensor, groups, -1) for tensor in (x, kernel, dy)))]
-      dx, dkernel = zip(*parts)
-      return tf.concat(dx, -1), tf.concat(dkernel, -1)
+      dxs, dkernels = [], []
+      for x_part, kernel_part, dy_part in zip(
+          *(tf.split(tensor, groups, -1) for tensor in (x, kernel, dy))):
+        dxs.append(tf.raw_ops.Conv2DBackpropInput(
+            input_sizes=tf.shape(x_part), filter=kernel_part,
+            out_backprop=dy_part, strides=strides, padding=padding))
+        dkernels.append(tf.raw_ops.Conv2DBackpropFilter(
+            input=x_part, filter_sizes=kernel_part.shape, out_backprop=dy_part,
+            strides=strides, padding=padding))
+      return tf.concat(dxs, -1), tf.concat(dkernels, -1)
 
-    return tf.nn.conv2d(x, kernel, strides, padding), gradient
+    return _convolve(x, kernel, strides, padding), gradient
 
   return convolve(inputs, kernel)
-
-
-def _gradients(x, kernel, dy, strides, padding):
-  """Returns the gradients for input and kernel of a convolution."""
-  return (
-      tf.raw_ops.Conv2DBackpropInput(
-          input_sizes=tf.shape(x), filter=kernel, out_backprop=dy,
-          strides=strides, padding=padding),
-      tf.raw_ops.Conv2DBackpropFilter(
-          input=x, filter_sizes=kernel.shape, out_backprop=dy,
-          strides=strides, padding=padding))

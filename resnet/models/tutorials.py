@@ -198,7 +198,9 @@ def _blocks(name, depth):
   per_n = _LAYERS_PER_N[name]
   n, rest = divmod(depth - 2, per_n)
   if n < 1 or rest:
-    nearest = ' or '.join(str(per_n * k + 2) for k in (n, n + 1) if k > 0)
+    below = max(n, 0)
+    nearest = ' or '.join(
+        str(per_n * k + 2) for k in (below, below + 1) if k > 0)
     raise UserError(
         f'config.model.depth={depth} does not exist in {name}, whose depths '
         f'are {per_n}n + 2: give {nearest}.')

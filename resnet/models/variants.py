@@ -49,11 +49,12 @@ def check(*, family: str, version: str, stem: str, shortcut: str,
         'that is skipped: set it to 0, or give config.model.shortcut=B.')
 
 
-def check_blocks(*, block: str, width: int, inner_width: int, groups: int,
-                 squeeze_excite: int) -> None:
+def check_blocks(*, family: str, block: str, width: int, inner_width: int,
+                 groups: int, squeeze_excite: int) -> None:
   """Checks the settings of the blocks; see resnet.build.
 
   Args:
+    family: 'imagenet' or 'cifar'.
     block: as `stages` returns it.
     width: channels of the first stage.
     inner_width: of bottlenecks.
@@ -64,13 +65,13 @@ def check_blocks(*, block: str, width: int, inner_width: int, groups: int,
     UserError: the blocks have no such settings, or not enough channels.
   """
   if block == 'basic':
+    other = 'depth=50' if family == 'imagenet' else 'block=bottleneck'
     for name, value in (('groups', groups), ('inner_width', inner_width)):
       if value > 1:
         raise UserError(
             f'config.model.{name}={value} needs bottleneck blocks, but this '
-            'network has basic ones: set it to 1, or give '
-            'config.model.block=bottleneck for the cifar family or a depth of '
-            'at least 50 for the imagenet family.')
+            f'network has basic ones: set it to 1, or give config.model.{other}'
+            '.')
   inner = inner_width * width
   if inner % groups:
     raise UserError(

@@ -114,31 +114,42 @@ def _listed(own):
 
 
 def _figure(runs, count):
-  """Returns a Figure, and its `count` Axes side by side."""
+  """Returns a Figure with a legend, and its `count` Axes side by side."""
   try:
     from matplotlib import figure as figures
-    from matplotlib import lines
   except ImportError as failure:
     raise Unavailable(
         f'The curves need matplotlib ({failure}): install it with '
         "`pip install 'resnet-trainer[report]'`.") from failure
-  figure = figures.Figure((1 + 5 * count, 4.5), layout='constrained')
+  keys, width = _keys(runs), 1 + 5 * count
+  longest = max(len(name) for name, _ in keys)
+  columns = int(width / (0.7 + 0.09 * longest))
+  columns = max(1, min(len(keys), columns))
+  height = 4 + 0.22 * math.ceil(len(keys) / columns)
+  figure = figures.Figure((width, height), layout='constrained')
   axes = [figure.add_subplot(1, count, i + 1) for i in range(count)]
-  keys = [(word, lines.Line2D([], [], color='gray', linestyle=_DASHES[split]))
-          for split, word in _WORDS.items()]
   if len(runs) == 1:
     figure.suptitle(runs[0].name, parse_math=False)
-  else:
-    keys += [(run.name, lines.Line2D([], [], color=_color(i, len(runs))))
-             for i, run in enumerate(runs)]
-  # Labels that begin with _ would be left out.
   legend = figure.legend(
-      [line for _, line in keys],
-      [f' {name}' if name.startswith('_') else name for name, _ in keys],
-      loc='outside lower center', ncols=min(len(keys), 2 * count))
+      [line for _, line in keys], [name for name, _ in keys], ncols=columns,
+      loc='outside lower center')
   for text in legend.get_texts():
     text.set_parse_math(False)  # Names may contain $.
   return figure, axes
+
+
+def _keys(runs):
+  """Returns the (text, line) pairs of the legend."""
+  from matplotlib import lines
+
+  keys = [(word, lines.Line2D([], [], color='gray', linestyle=_DASHES[split]))
+          for split, word in _WORDS.items()]
+  if len(runs) > 1:
+    for i, run in enumerate(runs):
+      # matplotlib leaves out texts that begin with _.
+      name = f' {run.name}' if run.name.startswith('_') else run.name
+      keys.append((name, lines.Line2D([], [], color=_color(i, len(runs)))))
+  return keys
 
 
 def _draw(axes, lines, count, label):

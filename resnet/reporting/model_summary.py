@@ -20,7 +20,7 @@ _COUNTED = """\
 Multiply-adds are those of one image, forward: the products of the kernels of
 convolutions (also grouped and depthwise ones) and of dense layers, one for each
 weight of the kernel and each pixel of the output. Not counted: biases, batch
-norm, activations, pooling, resizing, scaling, and sums. Papers call the figure
+norm, activations, pooling, blurring, scaling, and sums. Papers call the figure
 FLOPs, MACs or multiply-adds.
 Weights are trained; statistics are those of batch norm.
 """

@@ -10,7 +10,7 @@
 Each variable has a line `name type shape`, then its values in C order, one line
 for each index of all axes but the last (one line for a vector or a scalar,
 whose shape is `-`). A value is the shortest decimal number that is read back as
-the same float32, or nan, inf or -inf: `parse` gives the same bits.
+the same float32, bit for bit, by `parse` for example; or inf, -inf or nan.
 
 One tensor after the other is read and written, so that networks that do not fit
 into the memory as text are no problem.
@@ -34,7 +34,7 @@ _HEAD = """\
 # Each variable is a line `name type shape`, then its values, the last axis in
 # one line: see resnet/reporting/weights_text.py, which also reads them back.
 """
-_CHUNK = 2**16  # Values that are text at the same time.
+_CHUNK = 2**16  # Values that are text at the same time, or one line.
 
 
 def write(path: pathlib.Path, folder: pathlib.Path, model: keras.Model,
@@ -88,27 +88,26 @@ def text_of(name: str, values: np.ndarray) -> Iterator[bytes]:
   """Yields the text of a variable, in pieces."""
   shape = 'x'.join(map(str, values.shape)) or '-'
   yield f'{name} {values.dtype} {shape}\n'.encode()
-  width = values.shape[-1] if values.shape else 1
-  flat = values.reshape(-1)
-  for start in range(0, flat.size, _CHUNK):
-    # A piece may begin and end anywhere in a line.
-    piece = flat[start:start + _CHUNK]
-    yield ''.join(
-        value + ('\n' if i % width == 0 else ' ')
-        for i, value in enumerate(map(str, piece), start + 1)).encode()
+  rows = values.reshape(-1, values.shape[-1] if values.shape else 1)
+  count = max(1, _CHUNK // rows.shape[1])
+  for start in range(0, len(rows), count):
+    yield ''.join(' '.join(map(str, row)) + '\n'
+                  for row in rows[start:start + count]).encode()
 
 
 def _write_one(path, folder, model, step, steps):
   """Writes the checkpoint of --step; `steps` are all that there are."""
-  choose = f'choose one of {", ".join(map(str, steps))}'
   if step not in steps:
-    raise UserError(f'--step={step} has no checkpoint in {folder}: {choose}.')
+    raise UserError(f'--step={step} has no checkpoint in {folder}: choose one '
+                    f'of {", ".join(map(str, steps))}.')
   try:
     _write(path, folder, model, step)
   except Damaged as damage:
-    raise UserError(f'The checkpoint of --step={step} in {folder} is damaged '
-                    f'({damage}): restore it from a backup, or {choose}.'
-                    ) from damage
+    others = ', '.join(str(s) for s in steps if s != step)
+    raise UserError(
+        f'The checkpoint of --step={step} in {folder} is damaged ({damage}): '
+        'restore it from a backup' + (f', or choose one of {others}.' if others
+                                      else '.')) from damage
 
 
 def _write(path, folder, model, step):

@@ -178,11 +178,23 @@ class Checkpoints:
       raise self._not_written(
           step, FileNotFoundError(errno.ENOENT, 'another program deleted it'))
     for old in sorted(set(steps[:-self._keep_last]) - best_steps):
-      # The index goes first: without it, the rest is not a checkpoint.
-      for name in sorted(_names(self._folder),
-                         key=lambda name: not name.endswith('.index')):
-        if name.startswith(f'ckpt-{old}.'):
-          _delete(self._folder / name)
+      self._delete_one(old)
+
+  def delete_after(self, step: int) -> None:
+    """Deletes all complete checkpoints of later steps, the newest first.
+
+    Raises:
+      UserError, TryAgain: one cannot be deleted.
+    """
+    for later in reversed([s for s in self.steps() if s > step]):
+      self._delete_one(later)
+
+  def _delete_one(self, step):
+    # The index goes first: without it, the rest is not a checkpoint.
+    for name in sorted(_names(self._folder),
+                       key=lambda name: not name.endswith('.index')):
+      if name.startswith(f'ckpt-{step}.'):
+        _delete(self._folder / name)
 
   def _not_written(self, step, error):
     try:

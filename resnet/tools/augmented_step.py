@@ -41,12 +41,13 @@ class Maker:
     self._batch = next(iter(batches.train(
         source, seed=config.seed, global_batch=config.global_batch,
         first_step=0, last_step=1)))
-    self.image_shape = source.image_shape
+    self.image_shape, self._train_size = source.image_shape, source.size
 
   def __call__(self, augment: schema.Augment) -> Timed:
     """Returns functions that augment as asked; their first calls trace."""
     config = dataclasses.replace(self._config, augment=augment)
-    augment_images = compilation.augment(config, self._strategy, self._jit)
+    augment_images = compilation.augment(
+        config, self._strategy, self._jit, self._train_size)
     compiled = compilation.compiler(
         self._strategy, self._jit, config.model.sync_batch_norm)
     forward_backward = tf.function(

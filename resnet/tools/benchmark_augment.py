@@ -18,17 +18,18 @@ from configs.process import command_line, tensorflow_process
 from pipelines import reading_flags
 from resnet.execution import execution_flags
 
-_NOTHING = {'crop_padding': 0, 'flip': False, 'policy': 'none',
-            'brightness': 0.0, 'contrast': 0.0, 'saturation': 0.0,
-            'cutout': 0, 'erasing': 0.0, 'mixup': 0.0, 'cutmix': 0.0}
 _EACH = {
     'flip': {'flip': True},
     'crop padding 4, flip': {'crop_padding': 4, 'flip': True},
+    'flips, shift 0.1': {'flip': True, 'vertical_flip': True, 'shift': 0.1},
     'color jitter 0.4': {'brightness': 0.4, 'contrast': 0.4,
                          'saturation': 0.4},
     'rand_augment, 2 layers': {'policy': 'rand_augment', 'layers': 2},
     'auto_imagenet': {'policy': 'auto_imagenet'},
     'auto_cifar10': {'policy': 'auto_cifar10'},
+    'trivial_augment': {'policy': 'trivial_augment'},
+    'grayscale 0.2': {'grayscale': 0.2},
+    'blur 0.5': {'blur': 0.5},
     'cutout 16': {'cutout': 16},
     'random erasing 1.0': {'erasing': 1.0},
     'mixup 0.2': {'mixup': 0.2},
@@ -62,14 +63,14 @@ def main(parsed: tuple[schema.Config, str, list[str]]) -> int:
   strategy = execution_flags.make_strategy()
   make = augmented_step.Maker(
       config, strategy, reading_flags.get(), values.jit)
-  bare = make(schema.Augment(**_NOTHING)).step
+  bare = make(schema.Augment()).step
   device = strategy.extended.worker_devices[0].rpartition('/device:')[2]
   print(f'{recipe}, batches of {config.global_batch} x {make.image_shape}, '
         f'{device}, --jit={values.jit}; median of {values.rounds} rounds '
         '[min, max]:')
   print(f'  {"":26} {"alone, ms per image":24} step / bare step')
   for name, changes in _EACH.items():
-    timed = make(schema.Augment(**{**_NOTHING, **changes}))
+    timed = make(schema.Augment(**changes))
     rounds = _rounds((timed.alone, timed.step, bare), values.rounds)
     cost = [1000 * secs / config.global_batch for secs, _, _ in rounds]
     ratio = [augmented / plain for _, augmented, plain in rounds]

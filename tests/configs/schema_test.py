@@ -39,8 +39,8 @@ _LIMITS = {
     'of at least 0 and less than 1': ((0, 0.999), [
         'label_smoothing', 'optimizer.momentum', 'optimizer.beta_1',
         'optimizer.beta_2', 'model.batch_norm_momentum', 'model.dropout',
-        'model.stochastic_depth', 'data.eval_crop', 'augment.shift',
-        'ema.decay']),
+        'model.stochastic_depth', 'augment.shift', 'ema.decay']),
+    'from 0.01 to 1': ((0.01, 1), ['data.eval_crop']),
     'of 0, or from 0.001 to 100': ((0, 0.001, 100), [
         'augment.mixup', 'augment.cutmix']),
     'from 0 to 1': ((0, 1), [
@@ -280,7 +280,9 @@ def test_a_run_uses_positions_of_48_bits():
     ({}, (1, 1), None),
 ])
 def test_augmentation_leaves_something_of_the_image(changes, sides, words):
-  config = schema.Config(augment=schema.Augment(**changes))
+  config = schema.Config(
+      data=schema.Data(image_size=32 if 'sizes' in changes else 0),
+      augment=schema.Augment(**changes))
   if words is None:
     combinations.check_images(config, *sides)
   else:

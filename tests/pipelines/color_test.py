@@ -1,4 +1,4 @@
-"""Color jitter against Pillow, NumPy and the distribution it promises."""
+"""Color jitter and grayscale against Pillow, NumPy and the distribution it promises."""
 import numpy as np
 from PIL import Image, ImageEnhance
 import pytest
@@ -145,3 +145,23 @@ def test_a_strength_of_0_adds_nothing_to_the_graph(names, clips, sums):
   types = [op.type for op in graph.get_operations()]
   assert types.count('Minimum') == clips
   assert types.count('Sum') == sums
+
+
+@pytest.mark.parametrize('run', ['eager', 'graph', 'xla'])
+def test_some_images_turn_gray_as_in_pillow(run):
+  images, positions = _images(b=40), _positions(40)
+  function = lambda x, p: color.grayscale(x, p, seed=5, probability=0.4)
+  if run != 'eager':
+    function = tf.function(function, jit_compile=run == 'xla', autograph=False)
+  result = function(tf.constant(images), positions).numpy()
+  draws = threefry.uniform(5, positions, 10, (1,)).numpy()[:, 0]
+  for image, draw, got in zip(images, draws, result):
+    gray = Image.fromarray(image).convert('L').convert('RGB')
+    np.testing.assert_array_equal(got, gray if draw < 0.4 else image)
+  assert 8 < (draws < 0.4).sum() < 24
+
+
+def test_images_of_one_channel_are_gray_already():
+  images = _images(c=1)
+  np.testing.assert_array_equal(
+      color.grayscale(images, _positions(), seed=5, probability=1.0), images)

@@ -228,3 +228,42 @@ def test_the_quantiles_are_one_constant_of_the_graph():
   large = [op for op in graph.get_operations()
            if op.outputs and (op.outputs[0].shape.num_elements() or 0) >= 4096]
   assert [op.type for op in large] == ['Const']
+
+
+@pytest.mark.parametrize('run', ['eager', 'graph', 'xla'])
+@pytest.mark.parametrize('mixup, cutmix', _SETTINGS)
+@pytest.mark.parametrize('probability, until', [
+    (0.5, None), (1.0, 108), (0.7, 107), (0.0, None), (1.0, 0)])
+def test_pairs_are_mixed_with_a_probability_and_up_to_a_position(
+    mixup, cutmix, probability, until, run):
+  images, targets, positions = _batch()
+  function = lambda x, t, p: mixing.mix(
+      x, t, p, seed=5, mixup=mixup, cutmix=cutmix, probability=probability,
+      until=until)
+  if run != 'eager':
+    function = tf.function(function, jit_compile=run == 'xla', autograph=False)
+  got_images, got_targets = function(
+      tf.constant(images), tf.constant(targets), positions)
+  mixed_images, mixed_targets = _mix(images, targets, positions, mixup, cutmix)
+  draws = threefry.uniform(
+      5, tf.range(50, 58, dtype=tf.int64), 12, (1,)).numpy()[:, 0]
+  # The first of a pair decides: 106 is before 107, and so are both.
+  kept = draws >= probability
+  if until is not None:
+    kept |= np.arange(100, 116, 2) >= until
+  kept = kept.repeat(2)
+  np.testing.assert_array_equal(got_images[kept], images[kept])
+  np.testing.assert_array_equal(got_targets[kept], targets[kept])
+  # Under XLA, a fused multiplication may round the last bit differently.
+  np.testing.assert_allclose(
+      got_images[~kept], mixed_images[~kept], rtol=1e-6, atol=1e-4)
+  np.testing.assert_allclose(got_targets[~kept], mixed_targets[~kept], 1e-6)
+  if probability == 0.5:
+    assert 0 < kept.sum() < len(kept)
+
+
+@pytest.mark.parametrize('epochs, size, position', [
+    (0, 50_000, None), (1, 50_000, 50_000), (0.1, 10, 1), (0.7, 10, 7),
+    (2.5, 3, 8), (1e6, 10**8, 10**14)])
+def test_epochs_of_mixing_become_a_position(epochs, size, position):
+  assert mixing.mix_until(epochs, size) == position

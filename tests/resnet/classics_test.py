@@ -1,5 +1,7 @@
 """The classic networks have the tutorials' weights; dropout is by position."""
 import functools
+import importlib
+import inspect
 
 from absl.testing import parameterized
 import keras
@@ -11,7 +13,7 @@ from resnet.models import classics, dropout
 from resnet.models.batch_norm import BatchNorm
 from tests.resnet import small_runs
 
-_SMALLEST = {'baseline': 2, 'lenet5': 16, 'alexnet8': 21, 'vgg16': 32,
+_SMALLEST = {'baseline': 1, 'lenet5': 16, 'alexnet8': 21, 'vgg16': 1,
              'inception10': 1}
 
 
@@ -60,30 +62,31 @@ def _cell(channels, filters):
           + _conv(filters, filters, 5))
 
 
-# Weights without those of batch norm, and the channels with batch norm.
+# Weights without those of batch norm, channels with batch norm, and how many
+# weights it has for each of them: 4, or 2 without moving statistics.
 _BY_HAND = {
     'baseline': (
         # 32 -> 16 pixels.
-        _conv(3, 6, 5) + _dense(16 * 16 * 6, 128) + _dense(128, 10), 6),
+        _conv(3, 6, 5) + _dense(16 * 16 * 6, 128) + _dense(128, 10), 6, 4),
     'lenet5': (
         # 32 -> 28 -> 14 -> 10 -> 5 pixels.
         _conv(3, 6, 5) + _conv(6, 16, 5) + _dense(5 * 5 * 16, 120)
-        + _dense(120, 84) + _dense(84, 10), 0),
+        + _dense(120, 84) + _dense(84, 10), 0, 4),
     'alexnet8': (
         # 32 -> 30 -> 14 -> 12 -> 5 -> 2 pixels.
         _conv(3, 96, 3) + _conv(96, 256, 3) + _conv(256, 384, 3)
         + _conv(384, 384, 3) + _conv(384, 256, 3) + _dense(2 * 2 * 256, 2048)
-        + _dense(2048, 2048) + _dense(2048, 10), 96 + 256),
+        + _dense(2048, 2048) + _dense(2048, 10), 96 + 256, 4),
     'vgg16': (
         # 32 -> 1 pixel.
         _conv(3, 64, 3) + _conv(64, 64, 3) + _conv(64, 128, 3)
         + _conv(128, 128, 3) + _conv(128, 256, 3) + 2 * _conv(256, 256, 3)
         + _conv(256, 512, 3) + 5 * _conv(512, 512, 3)
         + 2 * _dense(512, 512) + _dense(512, 10),
-        2 * 64 + 2 * 128 + 3 * 256 + 6 * 512),
+        2 * 64 + 2 * 128 + 3 * 256 + 6 * 512, 4),
     'inception10': (
         _conv(3, 16, 3) + _cell(16, 16) + _cell(64, 16) + _cell(64, 32)
-        + _cell(128, 32) + _dense(128, 10), 16 + 2 * 6 * 16 + 2 * 6 * 32),
+        + _cell(128, 32) + _dense(128, 10), 16 + 2 * 6 * 16 + 2 * 6 * 32, 2),
 }
 
 
@@ -94,11 +97,22 @@ class NetworkTest(parameterized.TestCase):
 
   @parameterized.parameters(*_BY_HAND)
   def test_weights_by_hand(self, name):
-    weights, normalized = _BY_HAND[name]
+    weights, normalized, each = _BY_HAND[name]
     net = _built(name)
     trainable = sum(np.prod(v.shape) for v in net.trainable_variables)
     self.assertEqual(trainable, weights + 2 * normalized)
-    self.assertEqual(net.count_params(), weights + 4 * normalized)
+    self.assertEqual(net.count_params(), weights + each * normalized)
+
+  @parameterized.parameters(
+      ('baseline', 198_494), ('lenet5', 62_006), ('alexnet8', 9_638_474),
+      ('vgg16', 15_253_578), ('inception10', 120_234))
+  def test_recipes_state_the_trainable_weights(self, name, weights):
+    # The tutorial's summary has the first of them.
+    self.assertEqual(sum(np.prod(v.shape)
+                         for v in _built(name).trainable_variables), weights)
+    recipe = inspect.getdoc(importlib.import_module(
+        f'configs.tutorials.cifar10_{name}'))
+    self.assertIn(f'{weights:,}', recipe)
 
   def test_lenet5_has_62006_weights(self):
     # LeCun et al. 1998 with three colors and full connections.
@@ -155,14 +169,64 @@ class NetworkTest(parameterized.TestCase):
              if isinstance(layer, keras.layers.MaxPooling2D)]
     self.assertEqual(pools, [((3, 3), (1, 1))] * 4)
 
+  @parameterized.parameters(
+      ('baseline', [(2, 'same')]), ('lenet5', [(2, 'valid')] * 2),
+      ('alexnet8', [(3, 'valid')] * 3), ('vgg16', [(2, 'same')] * 5))
+  def test_pools(self, name, pools):
+    found = [layer for layer in _built(name).layers
+             if isinstance(layer, keras.layers.MaxPooling2D)]
+    self.assertEqual([(layer.pool_size[0], layer.padding) for layer in found],
+                     pools)
+    self.assertEqual({layer.strides for layer in found}, {(2, 2)})
+
   def test_batch_norm_settings_reach_every_layer(self):
-    net = _build('inception10', sync_batch_norm=True, batch_norm_momentum=0.75,
+    net = _build('vgg16', sync_batch_norm=True, batch_norm_momentum=0.75,
                  batch_norm_epsilon=0.5)
     norms = [layer for layer in net.layers
              if isinstance(layer, keras.layers.BatchNormalization)]
-    self.assertLen(norms, 1 + 4 * 6)
+    self.assertLen(norms, 13)
     self.assertEqual({(n.synchronized, n.momentum, n.epsilon) for n in norms},
                      {(True, 0.75, 0.5)})
+
+
+class StillBatchNormTest(parameterized.TestCase):
+
+  @parameterized.parameters(False, True)
+  def test_is_keras_batch_norm_with_training_false(self, jit_compile):
+    keras_layer = keras.layers.BatchNormalization(epsilon=0.5)
+    layer = classics.StillBatchNorm(0.5)
+    x = tf.random.stateless_normal([3, 4, 5, 2], [0, 0], mean=7.0)
+    for made in (keras_layer, layer):
+      made.build(x.shape)
+      made.gamma.assign([2.0, -3.0])
+      made.beta.assign([0.5, 0.25])
+
+    def gradients(layer, **kwargs):
+      @tf.function(jit_compile=jit_compile)
+      def run(x, gamma, beta):
+        with tf.GradientTape() as tape:
+          tape.watch((x, gamma, beta))
+          y, _ = layer.stateless_call(
+              [gamma, beta], layer.non_trainable_variables, x, **kwargs)
+          loss = tf.reduce_sum(y ** 2)
+        return y, *tape.gradient(loss, (x, gamma, beta))
+      return run(x, layer.gamma.value, layer.beta.value)
+
+    for ours, expected in zip(
+        gradients(layer), gradients(keras_layer, training=False), strict=True):
+      np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+  def test_inception10_does_not_depend_on_the_batch(self):
+    net = _build('inception10')
+    self.assertEmpty(net.non_trainable_variables)
+    images = tf.random.stateless_normal([4, 32, 32, 3], [0, 0])
+    together = net({'image': images}, training=True)
+    alone = net({'image': images[:1]}, training=True)
+    np.testing.assert_allclose(together[:1], alone, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        together, net({'image': images}, training=False), rtol=1e-5)
+    trained = [v for v in net.trainable_variables if v.path.endswith('gamma')]
+    self.assertLen(trained, 1 + 4 * 6)
 
 
 class DropoutTest(parameterized.TestCase):
@@ -256,7 +320,7 @@ class ErrorTest(parameterized.TestCase):
   @parameterized.parameters(*_SMALLEST.items())
   def test_smallest_image(self, name, side):
     # By hand, backward from one pixel: lenet5 (1 * 2 + 4) * 2 + 4 = 16;
-    # alexnet8 1 -> 3 -> 7 + 2 = 9 -> 19 + 2 = 21; vgg16 2^5 = 32.
+    # alexnet8 1 -> 3 -> 7 + 2 = 9 -> 19 + 2 = 21.
     net = _build(name, image_shape=(side, side + 1, 1))
     self.assertEqual(net(_inputs(net)).shape, (2, 10))
     with self.assertRaisesRegex(

@@ -36,6 +36,7 @@ _FLAGS = {
     'pipelines.prepare': {'max_side': 'integer', 'jpeg_quality': 'integer'},
     'pipelines.show': {**_READING, 'rows': 'integer', 'columns': 'integer'},
     'resnet.evaluate': {**_READING, **_EXECUTION},
+    'resnet.report': {**_READING, 'step': 'integer'},
     'resnet.tools.benchmark': {
         **_READING, **_EXECUTION, 'rounds': 'integer', 'block_secs': 'number'},
     'resnet.tools.benchmark_augment': {

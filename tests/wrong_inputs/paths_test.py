@@ -4,7 +4,7 @@ import pytest
 
 _DATA_DIR = [
     'pipelines.benchmark', 'pipelines.prepare', 'pipelines.show',
-    'resnet.evaluate', 'resnet.tools.benchmark',
+    'resnet.evaluate', 'resnet.report', 'resnet.tools.benchmark',
     'resnet.tools.benchmark_augment', 'resnet.tools.benchmark_gpu',
     'resnet.tools.profile_step', 'resnet.tools.survey', 'resnet.train']
 # (program, flag, others): what is given before the flag and its path.
@@ -14,6 +14,8 @@ _FLAGS = [
     ('pipelines.prepare', '--image_folder', ()),
     ('pipelines.show', '--output', ()),
     ('resnet.evaluate', '--workdir', ()),
+    ('resnet.report', '--output', ()),
+    ('resnet.report', '--workdir', ()),
     ('resnet.tools.benchmark', '--torch_python', ()),
     ('resnet.tools.benchmark_gpu', '--output', ()),
     ('resnet.tools.survey', '--workdir', ()),

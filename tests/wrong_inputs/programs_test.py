@@ -54,6 +54,21 @@ _EVALUATE = [
     ('--workdir=x surplus', "'surplus' is not a flag"),
     ('--workdir=x --config=digits_resnet8', '--config is unknown'),
 ]
+_REPORT = [
+    ('', '--workdir is missing'),
+    ('--workdir=x', 'is not a run folder (there is no x/config.json)'),
+    ('--workdir=x,y', '--workdir=x is not a run folder'),
+    ('--workdir=x,', '--workdir= is empty: give a path.'),
+    ('--workdir=x --parts=', '--parts= is not allowed: give some of '
+     'curves,model,weights,images, separated by commas.'),
+    ('--workdir=x --parts=curves,curve', '--parts=curves,curve is not allowed'),
+    ('--workdir=x,y --parts=curves,model', '--parts=curves,model is for one '
+     'run, but --workdir names 2: give --parts=curves, or one run.'),
+    ('--workdir=x --parts=model --step=3', '--step=3 chooses the checkpoint'),
+    ('--workdir=x,y --step=3', '--step=3 chooses the checkpoint'),
+    ('--workdir=x --step=-1', 'give an integer from 0 to 2147483647.'),
+    ('--workdir=x surplus', "'surplus' is not a flag"),
+]
 _LOCAL = [
     ('', '--workers is missing'),
     ('--workers=0', 'give an integer from 1 to 65536.'),
@@ -178,6 +193,7 @@ _CASES = [
     *(('resnet.train', *case) for case in _TRAIN),
     *(('resnet.tools.survey', *case) for case in _TRAIN),
     *(('resnet.evaluate', *case) for case in _EVALUATE),
+    *(('resnet.report', *case) for case in _REPORT),
     *(('launch.local.__main__', *case) for case in _LOCAL),
     *(('launch.slurm.__main__', *case) for case in _SLURM),
     *(('launch.kubernetes.__main__', *case) for case in _KUBERNETES),

@@ -34,7 +34,8 @@ def make(config: schema.Config, strategy: tf.distribute.Strategy,
   """
   model, state = network.build(config, strategy, source)
   forward_backward = bound_steps.forward_backward(
-      config, model, compilation.augment(config, strategy, jit))
+      config, model,
+      compilation.augment(config, strategy, jit, source.size))
   update = bound_steps.update(
       config, model, total_steps=config.train_steps, warmup_steps=0)
   batch = next(iter(batches.train(
