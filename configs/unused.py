@@ -51,12 +51,12 @@ def check(config: schema.Config) -> None:
       users = [o for o, fields in _OPTIMIZERS.items() if name in fields]
       raise UserError(
           f'config.{path}={values[path]} has no effect with '
-          f'config.optimizer.name={config.optimizer.name}: leave it at '
+          f'config.optimizer.name={config.optimizer.name}: set it to '
           f'{defaults[path]}, or give {_either(users)}.')
   for path, (has_effect, what) in _NEEDED.items():
     if values[path] != defaults[path] and not has_effect(config):
       raise UserError(
-          f'config.{path}={values[path]} has no effect: leave it at '
+          f'config.{path}={values[path]} has no effect: set it to '
           f'{defaults[path]}, or give {what}, say.')
 
 

@@ -53,4 +53,4 @@ def evaluate(config: schema.Config, model: keras.Model) -> Callable:
   """Returns steps.evaluate for the config."""
   return functools.partial(
       steps.evaluate, model=model, standardize=augmentation.standardize,
-      loss=losses.LOSSES[config.loss])
+      loss=losses.LOSSES[config.loss], flip=config.data.eval_flip)

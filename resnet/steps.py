@@ -240,7 +240,8 @@ def no_digest(positions: tf.Tensor) -> tf.Tensor:
 def evaluate(
     params: Sequence[tf.Tensor], statistics: Sequence[tf.Tensor],
     mean: tf.Tensor, stddev: tf.Tensor, batch: Mapping[str, tf.Tensor], *,
-    model: keras.Model, standardize: Callable, loss: Callable) -> tf.Tensor:
+    model: keras.Model, standardize: Callable, loss: Callable, flip: bool
+    ) -> tf.Tensor:
   """Computes sums over this replica's share of an evaluation batch.
 
   Args:
@@ -252,13 +253,19 @@ def evaluate(
     model: see forward_backward.
     standardize: see forward_backward.
     loss: see forward_backward.
+    flip: whether to average the logits of each image and of its mirror image.
 
   Returns:
     float32 [loss_sum in nats, correct, correct among the top 5, count].
   """
-  images = standardize(batch['image'], mean, stddev)
-  logits, _ = model.stateless_call(  # pyright: ignore[reportAssignmentType]
-      params, statistics, _inputs(model, images, batch), training=False)
+  def logits_of(images):
+    images = standardize(images, mean, stddev)
+    return model.stateless_call(
+        params, statistics, _inputs(model, images, batch), training=False)[0]
+
+  logits = logits_of(batch['image'])
+  if flip:
+    logits = (logits + logits_of(tf.reverse(batch['image'], [2]))) / 2
   label, weight = batch['label'], batch['weight']
   target = losses.targets_of(label, logits.shape[-1])
   per_example = [loss(logits, target),

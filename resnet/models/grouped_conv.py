@@ -1,16 +1,18 @@
 """Convolutions in groups (Xie et al. 2017, arXiv:1611.05431), also on CPUs.
 
-TensorFlow's kernel for CPUs has no gradient of a convolution in groups; XLA for
-CPUs has one that takes a hundred times as long as the same convolution without
-groups. Here, the convolution is TensorFlow's everywhere, and its gradient is
-that of each group by itself, side by side; on GPUs it is TensorFlow's own.
+TensorFlow's kernels for CPUs have a gradient of it only where oneDNN steps in,
+and XLA for CPUs has one that takes 100 times as long as that. Here, the
+convolution is TensorFlow's everywhere; its gradient is made of those of each
+group by itself, and is TensorFlow's own only on GPUs. On two CPU cores, a step
+of ResNeXt-50 32x4d takes as long as one of ResNet-50, 5 % longer than with
+oneDNN's gradient.
 """
 import keras
 import tensorflow as tf
 
 
 class GroupedConv(keras.layers.Conv2D):
-  """keras.layers.Conv2D with groups, which has a gradient on every device.
+  """keras.layers.Conv2D with groups and a gradient on every device.
 
   Its kernel is float32 [k, k, channels / groups, filters] as in Keras: filters
   [g * n, (g + 1) * n) read channels [g * m, (g + 1) * m), where n is filters /

@@ -106,7 +106,7 @@ def _sheet(pictures, captions):
   for i, (picture, text) in enumerate(zip(pictures, captions)):
     x, y = i % columns * across + _GAP, i // columns * down + _GAP
     sheet.paste(picture, (x, y))
-    while len(text) > 1 and False:
+    while len(text) > 1 and pen.textlength(text, font) > width:
       text = text.rstrip('…')[:-1] + '…'
     pen.text((x, y + height + 1), text, 'black', font)
   return sheet

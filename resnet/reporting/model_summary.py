@@ -41,14 +41,16 @@ def build(config: schema.Config, data: Mapping[str, Any]) -> keras.Model:
   """Builds the network of a run, whose variables have no values.
 
   Args:
-    config: of the run. A network for several sizes gets the largest one.
+    config: of the run. A network for images of several sizes is described for
+      the one that the data have.
     data: record of the data, see pipelines.identity.record.
 
   Raises:
     UserError: there is no such network.
   """
   config = dataclasses.replace(
-      config, augment=dataclasses.replace(config.augment, sizes=()))
+      config, augment=dataclasses.replace(config.augment, sizes=()),
+      data=dataclasses.replace(config.data, eval_size=0))
   with keras.StatelessScope(initialize_variables=False):
     return network.build_model(
         config, tuple(data['image_shape']), len(data['classes']))

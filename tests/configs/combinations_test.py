@@ -48,12 +48,12 @@ def test_what_fits_together_is_allowed(fields):
      'config.augment.crop_ratio=() is not a range: give two values, '
      'the smaller one first, such as 0.75,1.333.'),
     ({'augment.mix_probability': 0.5},
-     'config.augment.mix_probability=0.5 has no effect: leave it at 1.0, or '
+     'config.augment.mix_probability=0.5 has no effect: set it to 1.0, or '
      'give config.augment.mixup=0.2, say.'),
     ({'augment.mix_epochs': 3.0},
-     'config.augment.mix_epochs=3.0 has no effect: leave it at 0.0, or give '
+     'config.augment.mix_epochs=3.0 has no effect: set it to 0.0, or give '
      'config.augment.mixup=0.2, say.'),
-    *(({path: value}, f'config.{path}={value} has no effect: leave it at '
+    *(({path: value}, f'config.{path}={value} has no effect: set it to '
        f'{default}, or give config.data.image_size=224, say.')
       for path, value, default in (
           ('augment.largest_crop', 0.5, 1.0),
@@ -61,7 +61,7 @@ def test_what_fits_together_is_allowed(fields):
           ('data.eval_crop', 1.0, 0.875), ('data.eval_size', 288, 0),
           ('data.interpolation', 'bicubic', 'bilinear'))),
     *(({f'synthetic.{name}': 7}, f'config.synthetic.{name}=7 has no effect: '
-       f'leave it at {default}, or give config.data.name=synthetic, say.')
+       f'set it to {default}, or give config.data.name=synthetic, say.')
       for name, default in (
           ('examples', 1000), ('size', 32), ('channels', 3), ('classes', 10))),
     ({'data.name': 'synthetic', 'synthetic.size': 64, **_PHOTOS},

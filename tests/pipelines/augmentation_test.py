@@ -225,7 +225,7 @@ def test_an_image_does_not_depend_on_its_batch(fields, jit):
   positions = tf.range(100, 116, dtype=tf.int64)
   function = tf.function(
       lambda x, p: augmentation.apply(
-          x, tf.zeros([len(x), 2]), p, tf.zeros([3]), seed=5,
+          x, tf.zeros([x.shape[0], 2]), p, tf.zeros([3]), seed=5,
           config=schema.Augment(**fields))[0],
       jit_compile=jit, autograph=False)
   together = function(images, positions)

@@ -1,4 +1,4 @@
-"""Color jitter and grayscale against Pillow, NumPy and the distribution it promises."""
+"""Color jitter and grayscale against Pillow, NumPy and their distributions."""
 import numpy as np
 from PIL import Image, ImageEnhance
 import pytest

@@ -1,12 +1,14 @@
 """The pixels that a crop takes, for all kinds of pictures."""
 import io
+import math
 
 import numpy as np
 from PIL import Image
 import pytest
 import tensorflow as tf
 
-from pipelines import decoding
+from configs import schema
+from pipelines import decoding, salts, threefry
 
 
 def _encode(pixels, **kwargs):
@@ -78,13 +80,81 @@ def test_a_jpeg_decoded_in_part_is_the_part_of_the_whole(crop, draws):
   assert abs(crop(jpeg, draws).numpy() - expected)[2:-2, 2:-2].mean() < 0.05
 
 
-def test_boxes_have_the_papers_areas_and_aspects_and_lie_inside():
-  crop = decoding.RandomCrop((8, 8, 3), seed=3, smallest=0.25)
+@pytest.mark.parametrize('share, box', [
+    (1.0, (0, 56, 128, 128)), (0.5, (32, 88, 64, 64)),
+    (0.01, (63, 119, 1, 1))])
+def test_center_crop_takes_a_share_of_the_short_side(share, box):
+  crop = decoding.CenterCrop((56, 56, 3), share)
+  image = crop(_encode(_ramp(128, 240), format='png'), ())
+  np.testing.assert_allclose(image, _resized_ramp(*box, 56), atol=0.51)
+
+
+@pytest.mark.parametrize('crop', [
+    decoding.CenterCrop((90, 90, 3), 1.0, 'bicubic'),
+    decoding.RandomCrop((90, 90, 3), 0, interpolation='bicubic')])
+@pytest.mark.parametrize('graph', [False, True])
+def test_bicubic_enlarges_as_pillow_does(crop, graph):
+  # Pillow clips between its two passes: edges that overshoot lie in rows alone.
+  pixels = np.random.default_rng(0).integers(70, 186, (40, 40, 3), np.uint8)
+  pixels[..., 0] = 255 * (pixels[:, :1, 0] > 128)
+  # Both take the whole picture.
+  draws = (_draws((1.0, 1.0, 0.0, 0.0))
+           if isinstance(crop, decoding.RandomCrop) else ())
+  function = lambda encoded: crop(encoded, draws)
+  image = (tf.function(function) if graph else function)(
+      _encode(pixels, format='png'))
+  expected = Image.fromarray(pixels).resize((90, 90), Image.Resampling.BICUBIC)
+  difference = np.abs(image.numpy().astype(int) - np.asarray(expected))
+  # Beyond the outermost centers, Pillow leaves the missing pixels out, and
+  # TensorFlow repeats those at the border.
+  assert difference[4:-4, 4:-4].max() <= 1 and difference.mean() < 0.5
+  linear = Image.fromarray(pixels).resize((90, 90), Image.Resampling.BILINEAR)
+  assert np.abs(image.numpy().astype(int) - np.asarray(linear)).mean() > 5
+
+
+def test_defaults_are_those_of_the_paper():
+  config = schema.Config(data=schema.Data('photos', image_size=48), seed=3)
+  assert decoding.center_crop(config.data, 3) == decoding.CenterCrop(
+      (48, 48, 3), 0.875, 'bilinear')
+  crop = decoding.random_crop(config, 3)
+  assert crop == decoding.RandomCrop(
+      (48, 48, 3), 3, 0.08, 1.0, (3 / 4, 4 / 3), 'bilinear')
+  # To the bit: runs that were begun with these go on with these.
+  positions = tf.range(100, dtype=tf.int64)
+  area, aspect, top, left = tf.unstack(
+      threefry.uniform(3, positions, salts.RANDOM_CROP, (10, 4)), axis=-1)
+  side = tf.sqrt(0.08 + (1 - 0.08) * area)
+  low, high = math.log(3 / 4) / 2, math.log(4 / 3) / 2
+  skew = tf.exp(low + (high - low) * aspect)
+  np.testing.assert_array_equal(
+      crop.draws(positions),
+      tf.stack([side / skew, side * skew, top, left], -1))
+
+
+def test_crops_follow_the_config():
+  config = schema.Config(
+      data=schema.Data('photos', image_size=48, eval_size=64, eval_crop=0.9,
+                       interpolation='bicubic'),
+      augment=schema.Augment(smallest_crop=0.2, largest_crop=0.5,
+                             crop_ratio=(1.0, 2.0)), seed=3)
+  assert decoding.center_crop(config.data, 1) == decoding.CenterCrop(
+      (64, 64, 1), 0.9, 'bicubic')
+  wanted = decoding.RandomCrop(
+      (48, 48, 3), 3, 0.2, 0.5, (1.0, 2.0), 'bicubic')
+  assert decoding.random_crop(config, 3) == wanted
+  assert decoding.random_crop(config, 3, 32) == wanted._replace(
+      shape=(32, 32, 3))
+
+
+@pytest.mark.parametrize('largest, ratio', [(1.0, (3 / 4, 4 / 3)),
+                                            (0.4, (1 / 2, 3.0))])
+def test_boxes_have_the_given_areas_and_aspects_and_lie_inside(largest, ratio):
+  crop = decoding.RandomCrop((8, 8, 3), 3, 0.25, largest, ratio)
   draws = crop.draws(tf.range(4000, dtype=tf.int64)).numpy()
   assert draws.shape == (4000, 10, 4)
   area, aspect = draws[..., 0] * draws[..., 1], draws[..., 1] / draws[..., 0]
-  for values, low, high in ((area, 0.25, 1), (np.log(aspect), np.log(3 / 4),
-                                              np.log(4 / 3))):
+  for values, low, high in ((area, 0.25, largest),
+                            (np.log(aspect), *np.log(ratio))):
     # Uniform: each decile holds a tenth, within 4 standard errors.
     counts, _ = np.histogram(values, 10, (low, high))
     assert counts.sum() == values.size

@@ -2,6 +2,7 @@
 import collections
 
 import numpy as np
+from PIL import Image, ImageEnhance, ImageOps
 import pytest
 import tensorflow as tf
 
@@ -158,6 +159,10 @@ def _auto_augment(images, positions):
   return policies.auto_augment(images, positions, seed=2, policy='cifar10')
 
 
+def _trivial_augment(images, positions):
+  return policies.trivial_augment(images, positions, seed=2)
+
+
 def test_operations_are_applied_in_turn():
   images, positions = _images(40), _positions(40)
   for result, draw in (
@@ -172,7 +177,8 @@ def test_operations_are_applied_in_turn():
         result, operations.apply(once, second, other_share))
 
 
-@pytest.mark.parametrize('augment, c', [(_rand_augment, 3), (_auto_augment, 1)])
+@pytest.mark.parametrize('augment, c', [
+    (_rand_augment, 3), (_auto_augment, 1), (_trivial_augment, 3)])
 def test_compilers_agree_to_the_bit(augment, c):
   images, positions = _images(32, c=c), _positions(32)
   eager = augment(images, positions)
@@ -184,7 +190,8 @@ def test_compilers_agree_to_the_bit(augment, c):
         compiled(tf.constant(images), positions), eager)
 
 
-@pytest.mark.parametrize('augment', [_rand_augment, _auto_augment])
+@pytest.mark.parametrize(
+    'augment', [_rand_augment, _auto_augment, _trivial_augment])
 def test_an_image_does_not_depend_on_its_batch(augment):
   images, positions = _images(20), _positions(20)
   together = augment(images, positions)
@@ -192,6 +199,103 @@ def test_an_image_does_not_depend_on_its_batch(augment):
   np.testing.assert_array_equal(backwards[::-1], together)
   np.testing.assert_array_equal(
       augment(images[10:], positions[10:]), together[10:])
+
+
+# TA (Wide) as the authors' code has it: the ends of the ranges, what is rounded
+# down, and whether the sign is drawn (Müller & Hutter 2021; aug_lib.py).
+_WIDE = {
+    'shear_x': (0, 0.99, False, True), 'shear_y': (0, 0.99, False, True),
+    'translate_x': (0, 32, True, True), 'translate_y': (0, 32, True, True),
+    'rotate': (0, 135, True, True), 'solarize': (0, 256, True, False),
+    'posterize': (0, 6, True, False),
+    **dict.fromkeys(('color', 'contrast', 'brightness', 'sharpness'),
+                    (0.01, 2.0, False, False))}
+
+
+def _strength(name, share, h, w):
+  """Returns what a share means to operations.apply, see its docstring."""
+  return {
+      'shear_x': 0.3 * share, 'shear_y': 0.3 * share,
+      'translate_x': 150 / 331 * share * w,
+      'translate_y': 150 / 331 * share * h, 'rotate': 30 * share,
+      'solarize': 256 * share, 'posterize': np.round(4 * share),
+  }.get(name, 1 + 0.9 * share)
+
+
+def test_trivial_augment_follows_its_draws():
+  b, h, w = 3000, 40, 64
+  operation, share = (x.numpy() for x in policies.draw_trivial_augment(
+      _positions(b), seed=4, height=h, width=w))
+  draws = threefry.uniform(4, _positions(b), salts.POLICY, (3,)).numpy()
+  names = [name for name in operations.OPERATIONS if name != 'invert']
+  for draw, index, value in zip(draws, operation, share):
+    name = names[int(draw[0] * 14)]
+    assert operations.OPERATIONS[index] == name
+    if name in ('identity', 'auto_contrast', 'equalize'):
+      continue
+    low, high, is_whole, is_signed = _WIDE[name]
+    wanted = low + (high - low) * int(draw[1] * 31) / 30
+    wanted = np.floor(wanted) if is_whole else wanted
+    wanted *= -1 if is_signed and draw[2] < 0.5 else 1
+    np.testing.assert_allclose(
+        _strength(name, value, h, w), wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_trivial_augment_draws_operations_and_strengths_evenly():
+  b = 14000
+  operation, share = (x.numpy() for x in policies.draw_trivial_augment(
+      _positions(b), seed=0, height=40, width=64))
+  names = np.array(operations.OPERATIONS)[operation]
+  counts = collections.Counter(names)
+  assert set(counts) == _FOURTEEN
+  _assert_binomial(np.array(list(counts.values())), b, [1 / 14] * 14)
+  rotations = np.abs(share[names == 'rotate'])
+  strengths, counts = np.unique(rotations, return_counts=True)
+  assert len(strengths) == 31
+  _assert_binomial(counts, rotations.size, [1 / 31] * 31)
+
+
+@pytest.mark.parametrize('run', ['eager', 'graph', 'xla'])
+def test_trivial_augment_matches_pillow_at_the_ends(run):
+  h, w = 40, 64
+  image = _images(1, h, w)[0]
+  picture = Image.fromarray(image)
+  fill = dict(resample=Image.Resampling.NEAREST, fillcolor=(128,) * 3)
+  affine = lambda *m: picture.transform(
+      (w, h), Image.Transform.AFFINE, m, **fill)
+  expected = {
+      ('shear_x', 0.99 / 0.3): affine(1, 0.99, 0, 0, 1, 0),
+      ('shear_y', -0.99 / 0.3): affine(1, 0, 0, -0.99, 1, 0),
+      ('translate_x', 32 / (150 / 331 * w)): affine(1, 0, 32, 0, 1, 0),
+      ('translate_y', -32 / (150 / 331 * h)): affine(1, 0, 0, 0, 1, -32),
+      ('rotate', 135 / 30): picture.rotate(135, **fill),
+      ('rotate', -126 / 30): picture.rotate(-126, **fill),
+      ('solarize', 1.0): ImageOps.solarize(picture, 0),
+      ('solarize', 8 / 256): ImageOps.solarize(picture, 248),
+      ('posterize', 6 / 4): ImageOps.posterize(picture, 2),
+      **{(name, (factor - 1) / 0.9): getattr(
+          ImageEnhance, name.capitalize())(picture).enhance(factor)
+         for name in operations.ENHANCING for factor in (0.01, 2.0)}}
+  function = operations.apply
+  if run != 'eager':
+    function = tf.function(function, jit_compile=run == 'xla', autograph=False)
+  result = function(
+      tf.constant(np.stack([image] * len(expected))),
+      tf.constant([operations.OPERATIONS.index(n) for n, _ in expected]),
+      tf.constant([share for _, share in expected], tf.float32)).numpy()
+  for (name, share), picture, got in zip(expected, expected.values(), result):
+    difference = np.abs(got.astype(int) - np.asarray(picture))
+    # Pillow rounds a product of float32s; this code needs no rounding.
+    assert difference.max() <= (name in operations.ENHANCING), (name, share)
+    assert np.mean(difference > 0) < 0.01, (name, share)
+
+
+def test_trivial_augment_applies_what_was_drawn():
+  images, positions = _images(40), _positions(40)
+  result = policies.trivial_augment(images, positions, seed=2)
+  np.testing.assert_array_equal(result, operations.apply(
+      images, *policies.draw_trivial_augment(
+          positions, seed=2, height=9, width=12)))
 
 
 def test_nothing_but_positions_and_seed_changes_what_is_drawn():

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests import processes
+from tests.resnet import workers_test
 
 pytestmark = pytest.mark.slow  # Each starts several processes.
 _STEPS = 12
@@ -17,7 +18,8 @@ _FLAGS = (
     '--config.global_batch=16', '--config.train_epochs=0',
     f'--config.train_steps={_STEPS}', '--config.schedule.warmup_epochs=0',
     '--steps_per_call=1', '--log_every_steps=2', '--eval_every_steps=2',
-    '--save_every_steps=3', '--save_every_secs=0')
+    '--save_every_steps=3', '--save_every_secs=0', '--config.eval_batch=100',
+    '--config.optimizer.nesterov=false')
 # No accuracy is above the first one's for long: the rate drops again and again.
 _PLATEAU = ('--config.monitor.plateau_evals=1',
             '--config.monitor.plateau_factor=0.5',
@@ -166,3 +168,24 @@ def test_a_jump_of_the_loss_counts_as_broken(tmp_path):
   assert run.code == 0, run.err
   recovery, = _recoveries(tmp_path / 'run')
   assert 'jumped' in recovery['what'] and recovery['step'] == 6
+
+
+_MANY = ('--config.optimizer.name=lamb', '--config.optimizer.accumulate=2',
+         '--config.optimizer.clip=adaptive', '--config.optimizer.clip_at=0.1',
+         '--config.ema.decay=0.9', '--config.loss=sigmoid',
+         '--config.label_smoothing=0.1', '--config.augment.mixup=0.2',
+         '--config.schedule.peak_batch=256', *_PLATEAU)
+
+
+@pytest.mark.parametrize('flags', [
+    _MANY, (*_explodes(0.5), '--config.recovery.skip')], ids=['many', 'broken'])
+def test_two_workers_do_what_one_process_with_two_devices_does(
+    tmp_path, flags):
+  one = processes.run('resnet.train', *_FLAGS, *flags, '--virtual_devices=2',
+                      f'--workdir={tmp_path / "one"}')
+  assert one.code == 0, one.err
+  for result in workers_test._train(2, tmp_path / 'two', *_FLAGS, *flags):
+    assert result.code == 0, result.err
+  _assert_same_end(tmp_path / 'one', tmp_path / 'two')
+  if flags != _MANY:
+    assert _recoveries(tmp_path / 'one') == _recoveries(tmp_path / 'two')

@@ -71,14 +71,15 @@ def test_the_error_of_two_runs(tmp_path):
 
 
 def test_names_are_no_formulas_and_a_picture_is_a_png(tmp_path):
-  pytest.importorskip('matplotlib')
+  colors = pytest.importorskip('matplotlib.colors')
   many = _runs(tmp_path, **{
-      f'{name}_$\\frac': written_runs.lines() for name in 'abcdefghijkl'})
+      f'{name}$\\frac$': written_runs.lines() for name in 'abcdefghijkl'})
   picture = curves.picture(curves.accuracy_and_loss(many))
   width, height = Image.open(io.BytesIO(picture)).size
   assert width == 1650 and height > 600
   figure = curves.accuracy_and_loss(many)
-  assert len({line.get_color() for line in figure.axes[0].get_lines()}) == 12
+  assert len({colors.to_rgba(line.get_color())
+              for line in figure.axes[0].get_lines()}) == 12
 
 
 def test_what_has_no_place_in_a_picture_is_left_out(tmp_path):
@@ -206,9 +207,12 @@ def test_a_table_by_hand():
 
 
 @pytest.mark.parametrize('fields', [
-    {'augment': schema.Augment(sizes=(16, 32))}, {'precision': 'bfloat16'}])
+    {'data': schema.Data(image_size=40), 'augment': schema.Augment(
+        sizes=(16, 32))},
+    {'data': schema.Data(image_size=40, eval_size=48)},
+    {'precision': 'bfloat16'}])
 def test_the_network_of_a_run(fields):
-  """Sizes that grow have the shapes of the largest; precisions change nothing.
+  """A network for several sizes is that of the data; precision does not count.
   """
   config = schema.Config(model=schema.Model(depth=8), **fields)
   rows = model_summary.rows(model_summary.build(
@@ -376,5 +380,9 @@ def test_images_of_any_size_are_shown(side, shown, channels):
   cell = first_images._cell(
       np.zeros((side, side // 2 or 1, channels), np.uint8))
   assert cell.height == shown
-  assert first_images._sheet([cell] * 3, ['a', 'b' * 500, '']).height == (
-      4 + shown + 16 + 4)
+  sheet = first_images._sheet([cell] * 3, ['a', 'b' * 500, ''])
+  assert sheet.height == 4 + shown + 16 + 4
+  # A caption ends before the next image.
+  pixels = np.asarray(sheet)[-16:, ..., 0]
+  assert (pixels[:, cell.width + 8:2 * cell.width + 8] < 128).any()
+  assert (pixels[:, 2 * (cell.width + 4) + 4:] == 255).all()

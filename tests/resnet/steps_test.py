@@ -196,3 +196,25 @@ def test_float16_loss_scale_halves_on_overflow_and_grows_after_2000_steps():
   # After 2,000 good updates the scale doubles.
   params, slots, scale, good = _scaled_update(8.0, 16.0, 1999)
   assert (params[0], scale, good) == (0.75, 32.0, 0)
+
+
+def test_flipped_evaluation_averages_the_logits_of_mirror_images():
+  """Images of 1 x 2 pixels; the left pixel is the logit of class 0."""
+  image = keras.Input((1, 2, 1), name='image')
+  logits = keras.layers.Dense(
+      2, use_bias=False,
+      kernel_initializer=lambda shape, dtype: tf.constant([[1., 0.], [0., 0.]])
+      )(keras.layers.Flatten()(image))
+  model = keras.Model({'image': image}, logits)
+  batch = {'image': tf.constant([[[[2], [4]]]], tf.uint8),
+           'label': tf.constant([1]), 'position': tf.constant([0], tf.int64),
+           'weight': tf.ones([1])}
+  # A mean for each pixel, taken from the mirror image too, not mirrored.
+  mean = tf.constant([[[1.0], [0.0]]])
+  for flip, logit in ((False, 2 - 1), (True, ((2 - 1) + (4 - 1)) / 2)):
+    sums = steps.evaluate(
+        [tf.convert_to_tensor(v.value) for v in model.trainable_variables], [],
+        mean, tf.ones(1), batch, model=model, flip=flip,
+        standardize=lambda x, m, s: (tf.cast(x, tf.float32) - m) / s,
+        loss=losses.cross_entropy)
+    np.testing.assert_allclose(sums[0], np.log(1 + np.exp(logit)), rtol=1e-6)
