@@ -15,6 +15,7 @@ def check(config: schema.Config) -> None:
   _check_data_and_augment(config)
   _check_sizes(config)
   _check_padding(config.data)
+  _check_depth(config.model)
   _check_length(config)
   _check_optimization(config)
   unused.check(config)
@@ -177,3 +178,13 @@ def _check_padding(data):
         f'config.data.pad_to={data.pad_to} does not work with '
         f'config.data.image_size={data.image_size}, which gives images their '
         'size by cropping and resizing: set one of them to 0.')
+
+
+def _check_depth(model):
+  """Raises UserError if a network of 18 layers would get another depth."""
+  if (model.name.startswith('resnet18_')
+      and model.depth not in (18, schema.Model().depth)):
+    raise UserError(
+        f'config.model.depth={model.depth} has no effect with '
+        f'config.model.name={model.name}, which has 18 layers: set it to 18, '
+        'or give config.model.name=resnet.')

@@ -28,6 +28,10 @@ _NEEDED: dict[str, tuple[Callable[[schema.Config], Any], str]] = {
     **{f'synthetic.{name}': (
         lambda c: c.data.name == 'synthetic', 'config.data.name=synthetic')
        for name in ('examples', 'size', 'channels', 'classes')},
+    **{f'model.{name}': (
+        lambda c: c.model.name == 'resnet', 'config.model.name=resnet')
+       for name in ('inner_width', 'groups', 'squeeze_excite', 'blur_pool',
+                    'stochastic_depth', 'dropout')},
     **{f'monitor.plateau_{name}': (
         lambda c: c.monitor.plateau_evals, 'config.monitor.plateau_evals=5')
        for name in ('factor', 'floor')},

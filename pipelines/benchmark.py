@@ -128,6 +128,8 @@ def _print_stages(config: schema.Config, source: 'on_disk.OnDisk') -> None:
 def _print_comparisons(rounds: Sequence[dict[str, 'input_speed.Speed']],
                        wanted: int) -> None:
   for other in ('sequential', 'ceiling'):
+    if other not in rounds[0]:
+      continue
     ratios = [speeds['batch'].per_cpu_sec / speeds[other].per_cpu_sec
               for speeds in rounds]
     print(f'  {f"ratio of each round, batch / {other}, per CPU-second":59} '

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from configs import schema
 from configs.process import host_memory
+from configs.process.errors import UserError
 from pipelines import (
   augmentation,
   batches,
@@ -78,11 +79,19 @@ def textbook(config: schema.Config, source: sources.InMemory,
 
   Returns:
     Iterator over uint8 [n, h, w, c], n = config.global_batch.
+
+  Raises:
+    UserError: TensorFlow cannot read its files.
   """
   if config.data.name == 'digits':
     images = tf.data.Dataset.from_tensor_slices(source.images)
   else:
     builder: Any = tfds_directory.builder(config.data.name, data_dir)
+    if tfds_directory.file_format(builder) != 'tfrecord':
+      raise UserError(
+          f'{builder.data_dir} holds {tfds_directory.file_format(builder)} '
+          'files, which the pipeline to compare with cannot read: give the '
+          '--data_dir of the same data in TFRecord files.')
     images = builder.as_dataset(
         split=config.data.train_split, shuffle_files=True).map(
             lambda example: example['image'])

@@ -1,4 +1,4 @@
-"""A split that stays on disk: reads any record of its TFRecord files.
+"""A split that stays on disk: reads any record of its files.
 
 Reading in the order of a global permutation costs no more than reading in
 sequence: all records of a batch are requested at once, and decoding them takes

@@ -4,8 +4,9 @@ A source has `size`, `num_classes`, `image_shape`, `identity`, `read(indices,
 crop)` and `explain(examples)`; example i is the i-th record of the split in
 file order.
 Images of one size that fit into memory are decoded once and kept there. All
-others are read from their TFRecord files, as TFDS prepared them, when they are
-needed, and kept encoded if that fits. Nothing here touches the network.
+others are read from their files, TFRecord or ArrayRecord as TFDS prepared them,
+when they are needed, and kept encoded if that fits. Synthetic images are made
+when they are needed. Nothing here touches the network.
 """
 from collections.abc import Iterator
 import hashlib
@@ -20,6 +21,7 @@ from configs.process import cache_folder, command_line
 from configs.process.errors import UserError
 from pipelines import (
   array_cache,
+  array_records,
   decoding,
   digits,
   in_memory,
@@ -148,8 +150,11 @@ def _open(found, data, split, reading):
   features = found.info.features
   height, width, channels = features['image'].shape
   channels = channels or 3
+  opened = (array_records.ArrayRecords
+            if tfds_directory.file_format(found) == 'array_record'
+            else records.Records)
   source = on_disk.OnDisk(
-      records.Records(
+      opened(
           tfds_directory.spans(found, data.name, split),
           remedy=tfds_directory.remedy(found, data.name),
           check_crc=reading.check_crc,

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from configs import schema
 from pipelines import augmentation, batches, decoding
+from pipelines.array_records import ArrayRecords
 from pipelines.on_disk import Crop, OnDisk
 
 _FEATURES = {'image': tf.io.FixedLenFeature([], tf.string)}
@@ -56,6 +57,10 @@ def streams(config: schema.Config,
   resize = _Part(crop.shape[1:], crop, lambda *picture: crop(*picture)[0])
   free = _Part(crop.shape, crop, lambda *_: tf.zeros(crop.shape, tf.uint8))
   training = lambda part: _train(config, source, part)
+  # TensorFlow itself reads no ArrayRecord files.
+  sequential = {} if isinstance(source.records, ArrayRecords) else {
+      'sequential': lambda: _mapped(
+          _with_draws(_sequential(source), crop, n), crop, n)}
   return {
       'read': lambda: iter(_records(config, source).prefetch(2)),
       'decode': lambda: iter(training(decode)),
@@ -63,8 +68,7 @@ def streams(config: schema.Config,
       'batch': lambda: iter(training(crop)),
       'augmentation': lambda: map(_augmenter(config), training(crop)),
       'free decoding': lambda: iter(training(free)),
-      'sequential': lambda: _mapped(
-          _with_draws(_sequential(source), crop, n), crop, n),
+      **sequential,
       'ceiling': lambda: _mapped(
           _in_memory(source), lambda encoded: tf.shape(whole(encoded)), n),
   }

@@ -2,15 +2,16 @@
 
 An image is a pure function of (split, example, shape, label), and its label is
 its number modulo the number of classes: nothing is on disk, and a data set of
-any length takes a few MiB of memory. It is uniform noise in 0..223 plus the
-mark of its class in 0..31, a mosaic of 8 x 8 cells, which is the same in all
+any length takes some MiB of memory. It is uniform noise in 0..191 plus the
+mark of its class in 0..63, a mosaic of 8 x 8 cells, which is the same in all
 splits. The rows of both come from fixed tables, where start and step are random
 numbers of the example or of the class:
 
   image[j] = noise[(start + j * step) % rows]
              + marks[(start' + j // cell * step') % rows']
 
-Making an image of 32 x 32 pixels costs 5 us of a CPU core; 224 x 224: 100 us.
+Making an image of 32 x 32 pixels takes 5 us of a CPU core; 224 x 224: 100 us.
+A ResNet-8 learns 10 classes from 1,000 images of 32 x 32 in about 8 epochs.
 
   source = synthetic.load('train', schema.Synthetic(examples=10**6), 0)
 """
@@ -28,7 +29,7 @@ from pipelines import identity, on_disk, salts, threefry
 SPLITS = ('train', 'test', 'validation')
 _VERSION = '1'  # Of the images.
 _CELLS = 8  # Of a mark, in each direction.
-_MARK = 32  # Levels of the marks; the others are noise.
+_MARK = 64  # Levels of the marks; the others are noise.
 _NOISE_BYTES = 2**22  # Fits into a cache of the CPU.
 _MARK_BYTES, _MARK_ROWS = 2**24, 2**12  # At most.
 

@@ -25,6 +25,7 @@ OPENING_FAILURES = (
 _INFO = 'dataset_info.json'
 _LIKE_REMOTE = (('gs',), ('s3',), ('az',), ('hf',))
 _MOST_NAMES = 10  # Data sets that an error lists.
+FORMATS = ('tfrecord', 'array_record')
 
 if TYPE_CHECKING:
   # Imported where it is used: the embedded digits do not need its start-up.
@@ -62,7 +63,8 @@ def spans(found: 'tfds.core.DatasetBuilder', name: str,
     Where the records are, in the order of the split; not empty.
 
   Raises:
-    UserError: there is no such split, or it is empty or not in TFRecord files.
+    UserError: there is no such split, or it is empty or in files of another
+      format.
   """
   there = ', '.join(sorted(found.info.splits))
   try:
@@ -76,14 +78,20 @@ def spans(found: 'tfds.core.DatasetBuilder', name: str,
     raise UserError(
         f'Split {split!r} of {name} is empty: choose one of {there}, or a '
         'slice with at least one example.')
-  file_format = found.info.file_format
-  if file_format is not None and file_format.value != 'tfrecord':
+  if file_format(found) not in FORMATS:
     raise UserError(
-        f'{found.data_dir} holds {file_format.value} files, but only TFRecord '
-        'files can be read: prepare the data set again in another --data_dir, '
-        f'with {prepare_command(name, "DIR")}.')
+        f'{found.data_dir} holds {file_format(found)} files, but only '
+        f'{" and ".join(FORMATS)} files can be read: prepare the data set '
+        'again in another --data_dir, with '
+        f'{prepare_command(name, "DIR")}.')
   return [records.Span(os.fspath(i.filename), i.skip, i.take,
                        i.examples_in_shard) for i in instructions]
+
+
+def file_format(found: 'tfds.core.DatasetBuilder') -> str:
+  """Returns the format of the files: one of FORMATS, if they can be read."""
+  given = found.info.file_format
+  return 'tfrecord' if given is None else given.value
 
 
 def remedy(found: 'tfds.core.DatasetBuilder', name: str) -> str:

@@ -9,7 +9,8 @@ the folder report/ of the run, or into --output:
   curves.png        accuracy and loss over epochs, training and evaluation
   error.png         the error, 1 - accuracy, as papers show it
   model.txt         layers, output shapes, weights, multiply-adds
-  weights.txt       every trainable variable of the newest checkpoint
+  weights.txt       every trainable variable of the newest checkpoint, as text:
+                    20 s and 280 MB for ResNet-50
   first_images.png  the first training images, with their labels
 
 With several runs, the curves of all are in one picture, in the folder

@@ -93,7 +93,7 @@ class Session:
     """Has the monitor look at the metrics of an evaluation of this step."""
     state, settings = self.state, self.config.monitor
     seen, scale = monitor.after(
-        state.monitor.numpy(), float(state.rate_scale.numpy()), self.step,
+        state.monitor.numpy().tolist(), float(state.rate_scale.numpy()), self.step,
         values[settings.metric], settings)
     state.monitor.assign(seen)
     state.rate_scale.assign(scale)
@@ -160,7 +160,8 @@ def start(config: schema.Config, group: Group, folder: RunFolder,
             None if group.is_chief else open(
                 os.devnull, 'w', encoding='utf-8')),
         first_step=step, step=step, lap_step=step, saved_at=time.monotonic(),
-        ends_early=monitor.ends(state.monitor.numpy(), config.monitor))
+        ends_early=monitor.ends(
+            state.monitor.numpy().tolist(), config.monitor))
     _describe(run, data)
   return run
 
@@ -258,7 +259,7 @@ def restore(checkpoints: checkpoint.Checkpoints, group: Group,
   return step
 
 
-def _on_all(group, action):
+def _on_all(group: Group, action: Callable[[], Any]) -> Any:
   """Returns action(), once it has succeeded on all workers.
 
   Raises:

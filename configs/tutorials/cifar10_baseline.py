@@ -10,8 +10,17 @@ differ from it: a run that was stopped ends with the same bits as one that was
 not, and each epoch is a true permutation. The second command leaves what the
 tutorial leaves: curves, a summary of the network and all weights as text.
 
-Hardware: two CPU cores are enough. Not measured here yet. Another data set of
-color images of one size needs one override: --config.data.name=cifar100
+Measured on 2026-11-29 on 2 cores of an AMD EPYC that other work used too, in
+about 2 minutes, and beside it a Keras script of the same settings. Accuracy of
+the checkpoint with the smallest loss, on all 10,000 test images; from one epoch
+to the next it moves by up to 7 points in both:
+
+  seed        0       1       2
+  here   0.5764  0.5391  0.5592
+  Keras  0.5518  0.5636  0.5527
+
+Another data set of color images of one size needs one override:
+--config.data.name=cifar100
 
   python -m resnet.train --config=tutorials/cifar10_baseline
   python -m resnet.report --workdir=runs/tutorials/cifar10_baseline

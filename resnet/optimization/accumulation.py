@@ -42,4 +42,4 @@ def in_parts(params: Sequence[tf.Tensor], statistics: Sequence[tf.Tensor],
       lambda part, *_: part < parts, add_part,
       (0, [tf.zeros_like(p) for p in params], list(statistics), tf.zeros([3])),
       parallel_iterations=1, maximum_iterations=parts)
-  return gradients, statistics, sums
+  return gradients, list(statistics), sums

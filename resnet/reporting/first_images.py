@@ -76,7 +76,7 @@ def draw(config: schema.Config, source: sources.Source,
 def caption(classes: list[str], label: int) -> str:
   """Returns the label of an image, with the name of its class if it has one."""
   name = classes[label]
-  return name if name == str(label) else f'{label} {name}'
+  return name if name == str(label) else f'{label}: {name}'
 
 
 def _cell(image):

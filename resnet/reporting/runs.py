@@ -82,10 +82,12 @@ def screen(run: Run) -> str:
   if train:
     lines.append(f'training    last {_figures(train[-1])}')
   if evals:
+    lines.append(f'evaluation  last {_figures(evals[-1])}')
     metric = run.config.monitor.metric
-    best = _best(evals, metric)
-    lines += [f'evaluation  last {_figures(evals[-1])}',
-              f'            best {_figures(best)} (by {metric})']
+    measured = [record for record in evals
+                if math.isfinite(record.get(metric, math.nan))]
+    for best in summaries.best(measured, 1, metric):
+      lines.append(f'            best {_figures(best)} (by {metric})')
   return '\n'.join(lines)
 
 
@@ -108,17 +110,6 @@ def _progress(run):
   except (UserError, TryAgain):  # What needs the record says so.
     return f'step {step}'
   return f'step {step} of {total}'
-
-
-def _best(records, metric):
-  """Returns the first of the records with the best value of a metric."""
-  sign = 1 if metric == 'loss' else -1
-  return min(records, key=lambda record: (
-      sign * _or_worst(record.get(metric), sign), record['step']))
-
-
-def _or_worst(value, sign):
-  return sign * math.inf if value is None or math.isnan(value) else value
 
 
 def _figures(record):

@@ -28,6 +28,7 @@ def _config(fields):
      'augment.cutmix': 1.0},
     {'augment.shift': 0.1, 'augment.crop_padding': 4},
     {'data.center': 'pixel', **_PHOTOS},
+    {'data.pad_to': 32}, {'model.name': 'resnet18_flip', 'model.depth': 18},
     {'data.name': 'synthetic', 'synthetic.examples': 10**6,
      'synthetic.size': 64},
     {'data.name': 'synthetic', 'synthetic.size': 224, **_PHOTOS},
@@ -64,6 +65,12 @@ def test_what_fits_together_is_allowed(fields):
        f'set it to {default}, or give config.data.name=synthetic, say.')
       for name, default in (
           ('examples', 1000), ('size', 32), ('channels', 3), ('classes', 10))),
+    *(({'model.name': 'vgg16', f'model.{name}': value},
+       f'config.model.{name}={value} has no effect: set it to {default}, or '
+       'give config.model.name=resnet, say.') for name, value, default in (
+           ('inner_width', 2, 1), ('groups', 32, 1), ('squeeze_excite', 16, 0),
+           ('blur_pool', True, False), ('stochastic_depth', 0.1, 0.0),
+           ('dropout', 0.5, 0.0))),
     ({'data.name': 'synthetic', 'synthetic.size': 64, **_PHOTOS},
      'config.synthetic.size=64 has no effect, because '
      'config.data.image_size=224 determines the size: set image_size to the '
@@ -71,6 +78,14 @@ def test_what_fits_together_is_allowed(fields):
     ({'data.name': 'synthetic', 'data.pad_to': 40},
      'config.data.pad_to=40 pads no synthetic images, which are made in any '
      'size: set config.synthetic.size, and pad_to to 0.'),
+    ({'data.pad_to': 300, **_PHOTOS},
+     'config.data.pad_to=300 does not work with config.data.image_size=224, '
+     'which gives images their size by cropping and resizing: set one of them '
+     'to 0.'),
+    ({'model.name': 'resnet18_flip', 'model.depth': 50},
+     'config.model.depth=50 has no effect with config.model.name='
+     'resnet18_flip, which has 18 layers: set it to 18, or give '
+     'config.model.name=resnet.'),
     ({'data.center': 'pixel', 'data.eval_size': 288, **_PHOTOS},
      'config.data.center=pixel subtracts a mean of one size, but there are '
      'images of 224 and 288 pixels: give --config.data.center=channel.'),

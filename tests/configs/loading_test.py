@@ -66,6 +66,11 @@ _FACTS = {
     'imagenet_resnet50': _IMAGENET_RESNET50,
     'imagenet_resnet50_v2': _IMAGENET_RESNET50 | {
         'model.version': 'v2', 'model.zero_init_last_gamma': False},
+    'imagenet_resnet50_d': _IMAGENET_RESNET50 | {
+        'model.stem': 'deep', 'model.shortcut': 'D', 'augment.mixup': 0.2,
+        'label_smoothing': 0.1, 'schedule.name': 'cosine', 'train_epochs': 200},
+    'imagenet_resnext50': _IMAGENET_RESNET50 | {
+        'model.groups': 32, 'model.inner_width': 2},
 }
 _NAMES = ', '.join(loading.names())
 _AUGMENT_FIELDS = ', '.join(
@@ -86,6 +91,7 @@ def _parse(*words):
   for name in ('workdir', 'strategy', 'data_dir'):
     flags.DEFINE_string(name, None, '', flag_values=values)
   flags.DEFINE_integer('keep_last', 3, '', flag_values=values)
+  flags.DEFINE_float('eval_every_epochs', 1.0, '', flag_values=values)
   parsed = loading.parse(['train', *words], values)
   return *parsed, values
 

@@ -1,11 +1,17 @@
 """The tutorials' recipes have their settings, and train."""
+import ast
 import dataclasses
+import json
+import pathlib
+import re
+import shlex
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from configs import combinations, loading, schema
+from launch.sweep import grid
 from pipelines import sources
 from resnet import plan
 from resnet.optimization import optimizers, schedules
@@ -89,6 +95,23 @@ def test_runs_of_recipes_of_one_name_have_folders_of_their_own():
   assert name == 'tutorials/cifar10_resnet18'
   assert loading.run_name('cifar10_resnet18') == 'cifar10_resnet18'
   assert loading.run_name('/tmp/mine.py') == 'mine'
+
+
+def test_one_command_trains_the_networks_of_the_degradation_experiment():
+  path = pathlib.Path(loading.__file__).with_name('tutorials')
+  text = ast.get_docstring(ast.parse(
+      (path / 'cifar10_degradation.py').read_text('utf-8')))
+  command, = re.findall(r'python -m launch\.sweep (.*)',
+                        text.replace('\\\n', ' '))
+  ours, theirs = (shlex.split(part) for part in command.split(' -- '))
+  recipe = ours.pop(0).removeprefix('--config=')
+  runs = grid.make(recipe, [word.removeprefix('--sweep=') for word in ours],
+                   None, pathlib.Path('runs'), theirs)
+  assert [(run.config.model.shortcut, run.config.model.depth)
+          for run in runs] == [('none', 20), ('none', 56), ('A', 20), ('A', 56)]
+  settings = {json.dumps(schema.to_dict(dataclasses.replace(
+      run.config, model=schema.Model()))) for run in runs}
+  assert len(settings) == 1
 
 
 def test_the_rate_of_keras_by_epochs():

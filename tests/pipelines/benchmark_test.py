@@ -82,6 +82,18 @@ def test_images_in_memory_beside_the_textbook(data_dir, name, flags, described):
 
 
 @pytest.mark.slow
+def test_synthetic_images_have_no_textbook():
+  title, training, starts = _lines(
+      *_ONE_ROUND, '--config.data.name=synthetic', '--config.synthetic.size=8')
+  assert title.startswith(
+      'synthetic, 1000 images made when they are read, batches of 64 x (8, 8, '
+      '3), crop padding 1, flip False; images per CPU-second')
+  assert training.startswith('  training ')
+  _only_value(training.removeprefix('  training '))
+  _assert_starts(starts)
+
+
+@pytest.mark.slow
 def test_stages_of_pictures_on_disk(data_dir):
   title, head, *rows, starts = _lines(
       *_ONE_ROUND, f'--data_dir={data_dir}', *_PHOTOS,

@@ -55,8 +55,8 @@ def test_images_are_noise_and_the_mark_of_their_class(
   assert images.dtype == np.uint8
   assert images.shape == (4, size, size, channels)
   np.testing.assert_array_equal(labels, [0, 1, 4, 5])
-  noise = _table(b'noise', rows, size * channels, 224)
-  marks = _table(b'marks', 2**12, 8 * channels, 32).reshape(-1, 8, channels)
+  noise = _table(b'noise', rows, size * channels, 192)
+  marks = _table(b'marks', 2**12, 8 * channels, 64).reshape(-1, 8, channels)
   marks = marks[:, np.arange(size) // cell].reshape(2**12, -1)
   for example, label, image in zip(examples, labels, images):
     expected = (_rows(seed, example, noise, size, 1)
@@ -80,10 +80,10 @@ def test_a_hundred_million_examples_are_read_at_once():
   assert source.size == 10**8 and labels == [10**5 - 1]
   data = schema.Data('synthetic')
   mean, stddev = pixel_statistics.mean_and_stddev(data, source)
-  # Uniform in 0..223 plus uniform in 0..31.
-  np.testing.assert_allclose(mean, (223 + 31) / 2, atol=1)
+  # Uniform in 0..191 plus uniform in 0..63.
+  np.testing.assert_allclose(mean, (191 + 63) / 2, atol=1)
   np.testing.assert_allclose(
-      stddev, np.sqrt((224**2 - 1 + 32**2 - 1) / 12), atol=1)
+      stddev, np.sqrt((192**2 - 1 + 64**2 - 1) / 12), atol=1)
 
 
 def test_the_classes_can_be_learned():

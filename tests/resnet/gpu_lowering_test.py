@@ -17,11 +17,17 @@ from tests import tiny_dataset
 from tests.resnet import gpu_cases, gpu_traces
 
 _HLO_TYPES = {'float32': 'f32', 'bfloat16': 'bf16', 'float16': 'f16'}
+# Of a network, all that there is; and what fits the width of small versions.
+_ADDITIONS = {
+    'everything': dict(
+        stem='deep', shortcut='D', squeeze_excite=4, blur_pool=True, groups=4,
+        inner_width=2, stochastic_depth=0.2, dropout=0.2),
+    'imagenet_resnext50': dict(groups=4)}
 _QUICK = {('digits_resnet8', 'float16'), ('lenet5', 'bfloat16')}
 _CASES = [
     pytest.param(name, precision, marks=(
         () if (name, precision) in _QUICK else pytest.mark.slow))
-    for name in (*loading.names(), *classics.NAMES)
+    for name in (*loading.names(), *classics.NAMES, 'everything')
     for precision in gpu_cases.PRECISIONS]
 
 
@@ -33,9 +39,11 @@ def photos(tmp_path_factory):
 
 
 def _config(name, precision):
-  """The config of a recipe, or of CIFAR-10 with a classic network."""
+  """The config of a recipe, of all additions, or of a classic network."""
   if name not in classics.NAMES:
-    return gpu_cases.config(name, precision=precision)
+    recipe = 'imagenet_resnet50' if name == 'everything' else name
+    return gpu_cases.config(
+        recipe, precision=precision, **_ADDITIONS.get(name, {}))
   config = gpu_cases.config('cifar10_resnet20', precision=precision)
   return dataclasses.replace(config, model=schema.Model(name=name))
 

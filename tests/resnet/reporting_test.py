@@ -141,6 +141,8 @@ def test_the_screen_names_the_last_and_the_best_figures(tmp_path):
       '(epoch 3) (by accuracy)']
   run.config.monitor.metric = 'loss'
   assert 'best accuracy 0.7500, loss 0.7500' in runs.screen(run)
+  run.config.monitor.metric = 'top5_accuracy'  # Of fewer than six classes.
+  assert 'best' not in runs.screen(run)
 
 
 def _imagenet(**fields):
@@ -356,7 +358,7 @@ def test_first_images_are_those_of_the_run():
 
 
 def test_captions():
-  assert first_images.caption(['cat', 'dog'], np.int32(1)) == '1 dog'
+  assert first_images.caption(['cat', 'dog'], np.int32(1)) == '1: dog'
   assert first_images.caption(['0', '1'], np.int32(1)) == '1'
 
 
