@@ -95,7 +95,8 @@ class Data:
 class Synthetic:
   """What data.name=synthetic generates: noise with a pattern for each class."""
   examples: int = within(2, 10**8, 1000)  # For training, and for evaluation.
-  size: int = within(1, _MOST_PIXELS, 32)  # Height and width.
+  # Height and width, unless data.image_size gives them.
+  size: int = within(1, _MOST_PIXELS, 32)
   channels: int = within(1, 16, 3)
   classes: int = within(2, 10**5, 10)
 
@@ -103,9 +104,9 @@ class Synthetic:
 @dataclasses.dataclass
 class Augment:
   """Random changes to training images, a function of (seed, position) alone."""
-  # With data.image_size: crops a random box that covers at least this share of
-  # the image. It is resized to image_size, or, if `sizes` is set, to each of
-  # these sizes in turn, for equal parts of the run.
+  # With data.image_size: crops a random box that covers a share of the image
+  # between these two. It is resized to image_size, or, if `sizes` is set, to
+  # each of these sizes in turn, for equal parts of the run.
   smallest_crop: float = within(0, 1, 0.08)
   largest_crop: float = within(0, 1, 1.0)
   # Smallest and largest ratio of the box's width to its height.

@@ -67,8 +67,8 @@ def build_model(config: schema.Config, image_shape: tuple[int, ...],
       shared['image_shape'] = (smallest, smallest, image_shape[-1])
     return resnet_model.build(
         **fields, **shared, any_size=several, on_gpus=on_gpus,
-        draw_skips=_draws(config.seed, salts.STOCHASTIC_DEPTH),
-        draw_dropout=_draws(config.seed, salts.DROPOUT))
+        draw_skips=_draws(config, salts.STOCHASTIC_DEPTH, on_gpus),
+        draw_dropout=_draws(config, salts.DROPOUT, on_gpus))
   if several:
     raise UserError(
         f'Images of {" and ".join(map(str, sizes))} pixels need a network that '
@@ -80,10 +80,18 @@ def build_model(config: schema.Config, image_shape: tuple[int, ...],
   if name in tutorials.NAMES:
     return tutorials.build(name, depth=config.model.depth, **shared)
   return classics.build(
-      name, **shared, draw_uniform=_draws(config.seed, salts.DROPOUT))
+      name, **shared,
+      draw_uniform=_draws(config, salts.DROPOUT, on_gpus))
 
 
-def _draws(seed, first_salt):
+def _draws(config, first_salt, on_gpus):
   """Returns (position int64 [b], salt, shape) -> float32 [b, *shape]."""
-  return lambda position, salt, shape: threefry.uniform(
-      seed, position, first_salt + salt, shape)
+  def draw(position, salt, shape):
+    return threefry.uniform(config.seed, position, first_salt + salt, shape)
+
+  if not (on_gpus and config.model.sync_batch_norm):
+    return draw
+  # Nothing else around is compiled then, and GPUs have few kernels for uint32.
+  return lambda position, salt, shape: tf.function(
+      lambda p: draw(p, salt, shape), jit_compile=True, autograph=False)(
+          position)

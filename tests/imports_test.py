@@ -79,6 +79,7 @@ def test_pipelines_meet_the_model_in_few_files():
   assert {module for module in meeting
           if not module.startswith('resnet.tools.')} == {
               'resnet.trainer', 'resnet.evaluator', 'resnet.compilation',
+              'resnet.bound_steps',
               'resnet.network', 'resnet.session',
               'resnet.distribution.feeding', 'resnet.execution.options',
               'resnet.reporting.first_images', 'resnet.reporting.parts',

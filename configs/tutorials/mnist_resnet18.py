@@ -5,9 +5,9 @@ pixels as x / 255, no augmentation, 5 epochs, which take 148 s there. The stem
 is a 7x7 convolution without batch norm, and a dense layer of 1000 units comes
 before the last one: 11,697,922 trainable weights.
 
-The last 20 % of the training set are for validation; the second command
-evaluates on the test set. One thing differs from the tutorial: each epoch is a
-true permutation.
+The last 20 % of the training set, in TFDS's order, are for validation; the
+second command evaluates on the test set. One thing differs from the tutorial:
+each epoch is a true permutation.
 
 Hardware: meant for one GPU. Not measured here yet. Another data set of 28x28
 gray images needs one override: --config.data.name=fashion_mnist

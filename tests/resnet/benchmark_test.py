@@ -357,8 +357,9 @@ def test_each_augmentation_is_timed():
       '1 rounds [min, max]:')
   assert columns.split('  ')[-1].strip() == 'step / bare step'
   assert [row[2:28].rstrip() for row in rows] == [
-      'flip', 'crop padding 4, flip', 'color jitter 0.4',
-      'rand_augment, 2 layers', 'auto_imagenet', 'auto_cifar10', 'cutout 16',
+      'flip', 'crop padding 4, flip', 'flips, shift 0.1', 'color jitter 0.4',
+      'rand_augment, 2 layers', 'auto_imagenet', 'auto_cifar10',
+      'trivial_augment', 'grayscale 0.2', 'blur 0.5', 'cutout 16',
       'random erasing 1.0', 'mixup 0.2', 'cutmix 1.0',
       'mixup 0.2 or cutmix 1.0']
   for row in rows:

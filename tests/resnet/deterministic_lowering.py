@@ -9,6 +9,7 @@ be deterministic holds for a whole process, so that tests start this one.
 import functools
 import json
 import sys
+from unittest import mock
 
 from configs.process import tensorflow_process
 
@@ -18,6 +19,7 @@ with tensorflow_process.starting():
 from configs import schema
 from pipelines import augmentation
 from resnet import bound_steps, network
+from resnet.distribution import strategy as strategy_lib
 from tests.resnet import small_runs
 
 _BATCH = 4
@@ -26,10 +28,20 @@ _AUGMENT = schema.Augment(crop_padding=1, flip=True, policy='rand_augment',
 
 
 def _config(name, precision):
-  """Returns the config of a network; of 'resnet', that with a max-pool."""
-  sizes = dict(family='imagenet', depth=50, version='v1.5', stem='imagenet',
-               width=8) if name == 'resnet' else {}
-  return schema.Config(model=schema.Model(name=name, **sizes),
+  """Returns the config of a network; of 'resnet', that with a max-pool.
+
+  'everything' is the same with all that a residual network can have.
+  """
+  fields = {}
+  if name in ('resnet', 'everything'):
+    fields = dict(family='imagenet', depth=50, version='v1.5', stem='imagenet',
+                  width=8)
+  if name == 'everything':
+    name = 'resnet'
+    fields |= dict(
+        stem='deep', shortcut='D', squeeze_excite=4, blur_pool=True, groups=4,
+        inner_width=2, stochastic_depth=0.2, dropout=0.2)
+  return schema.Config(model=schema.Model(name=name, **fields),
                        precision=precision, augment=_AUGMENT,
                        global_batch=_BATCH)
 
@@ -37,10 +49,12 @@ def _config(name, precision):
 def lower(name, precision, deterministic):
   """Returns the HLO of forward_backward for GPUs."""
   config = _config(name, precision)
-  model, state = network.build(
-      config, tf.distribute.OneDeviceStrategy('CPU:0'),
-      small_runs.random_source(8, side=64 if name == 'resnet' else 32),
-      deterministic)
+  with mock.patch.object(strategy_lib, 'on_gpus', lambda _: True):
+    model, state = network.build(
+        config, tf.distribute.OneDeviceStrategy('CPU:0'),
+        small_runs.random_source(
+            8, side=64 if config.model.name == 'resnet' else 32),
+        deterministic)
   function = bound_steps.forward_backward(config, model, functools.partial(
       augmentation.apply, seed=0, config=config.augment))
   values = lambda variables: [

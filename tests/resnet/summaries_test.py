@@ -282,10 +282,16 @@ def test_records_are_found_by_split_and_step(tmp_path, clock):
 def test_best_is_the_most_accurate_and_the_earliest_of_equals():
   records = [{'step': step, 'accuracy': accuracy} for step, accuracy in [
       (10, 0.5), (40, 0.75), (20, 0.75), (30, 0.25)]]
-  steps = [r['step'] for r in summaries.best(records, 3)]
+  steps = [r['step'] for r in summaries.best(records, 3, 'accuracy')]
   assert steps == [20, 40, 10]
-  assert summaries.best(records, 0) == []
-  assert len(summaries.best(records, 9)) == 4
+  assert summaries.best(records, 0, 'accuracy') == []
+  assert len(summaries.best(records, 9, 'accuracy')) == 4
+
+
+def test_the_smallest_loss_is_the_best():
+  records = [{'step': step, 'loss': loss}
+             for step, loss in ((1, 2.0), (2, 0.5), (3, 1.0), (4, 0.5))]
+  assert [r['step'] for r in summaries.best(records, 3, 'loss')] == [2, 4, 3]
 
 
 @pytest.mark.parametrize('error, kind', [
