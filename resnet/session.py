@@ -93,8 +93,8 @@ class Session:
     """Has the monitor look at the metrics of an evaluation of this step."""
     state, settings = self.state, self.config.monitor
     seen, scale = monitor.after(
-        state.monitor.numpy().tolist(), float(state.rate_scale.numpy()), self.step,
-        values[settings.metric], settings)
+        state.monitor.numpy().tolist(), float(state.rate_scale.numpy()),
+        self.step, values[settings.metric], settings)
     state.monitor.assign(seen)
     state.rate_scale.assign(scale)
     self.ends_early = monitor.ends(seen, settings)

@@ -9,8 +9,14 @@ The last 20 % of the training set, in TFDS's order, are for validation; the
 second command evaluates on the test set. One thing differs from the tutorial:
 each epoch is a true permutation.
 
-Hardware: meant for one GPU. Not measured here yet. Another data set of 28x28
-gray images needs one override: --config.data.name=fashion_mnist
+Hardware: meant for one GPU; on MNIST not measured here yet. Another data set of
+28x28 gray images needs one override. --config.data.name=fashion_mnist was
+measured on 2026-11-29 on 2 cores of an AMD EPYC that other work used too, at
+221 images/s (19 minutes); then the test set's accuracy was 0.8809:
+
+  epoch                     1       2       3       4       5
+  validation accuracy  0.8688  0.8798  0.8908  0.8858  0.8904
+  validation loss      0.3409  0.3243  0.3073  0.3191  0.2878
 
   python -m resnet.train --config=tutorials/mnist_resnet18 --workdir=runs/mnist
   python -m resnet.evaluate --workdir=runs/mnist --split=test

@@ -125,7 +125,7 @@ def _logits(x, num_classes):
 def _model(inputs, logits, depth):
   """Returns the model. Keras walks the graph recursively, layer by layer."""
   limit = sys.getrecursionlimit()
-  sys.setrecursionlimit(limit + 7 * depth)  # At most 14 layers a basic block.
+  sys.setrecursionlimit(limit + 5 * depth)  # At most 5 layers a convolution.
   try:
     return keras.Model(inputs, logits, name='resnet')
   finally:

@@ -38,6 +38,13 @@ def why_not(config: schema.Config, devices: Sequence[str],
     return 'only for config.model.name=resnet'
   if config.model.sync_batch_norm:
     return 'only for config.model.sync_batch_norm=False'
+  if config.model.stem == 'deep' or config.model.shortcut == 'D':
+    return 'only without config.model.stem=deep and config.model.shortcut=D'
+  plain = schema.Model()
+  for name in ('inner_width', 'groups', 'squeeze_excite', 'blur_pool',
+               'stochastic_depth', 'dropout'):
+    if getattr(config.model, name) != getattr(plain, name):
+      return f'only for config.model.{name}={getattr(plain, name)}'
   if config.precision == 'float16':
     return 'only for config.precision=float32 or bfloat16'
   if not python and not importlib.util.find_spec('torch'):

@@ -1,4 +1,4 @@
-"""Settings of the update and of the run that do not fit together are refused."""
+"""Settings of the update and of the run that do not work together."""
 import pytest
 
 from configs import combinations, schema

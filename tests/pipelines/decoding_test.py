@@ -112,6 +112,16 @@ def test_bicubic_enlarges_as_pillow_does(crop, graph):
   assert np.abs(image.numpy().astype(int) - np.asarray(linear)).mean() > 5
 
 
+def test_bicubic_overshoots_are_clipped():
+  # The last of five rows lies 1.1 pixels below the second white one, whose
+  # weight there is -0.04 (Keys 1981). So few values do not saturate by
+  # themselves when they are cast.
+  rows = np.array([255, 0, 255, 0], np.uint8).reshape(4, 1, 1)
+  png = _encode(np.broadcast_to(rows, (4, 4, 3)), format='png')
+  image = decoding.CenterCrop((5, 5, 3), 1.0, 'bicubic')(png, ())
+  np.testing.assert_array_equal(image[-1], np.zeros((5, 3)))
+
+
 def test_defaults_are_those_of_the_paper():
   config = schema.Config(data=schema.Data('photos', image_size=48), seed=3)
   assert decoding.center_crop(config.data, 3) == decoding.CenterCrop(

@@ -1,7 +1,6 @@
 """What networks have beyond those of He et al.: weights, values, places."""
 import dataclasses
 import functools
-import sys
 
 from absl.testing import parameterized
 import keras
@@ -366,15 +365,6 @@ class EverythingTest(parameterized.TestCase):
                  training=True)
     self.assertEqual(logits.dtype, tf.float32)
     self.assertTrue(np.isfinite(logits).all())
-
-  @pytest.mark.slow
-  def test_depth_is_not_limited_by_recursion(self):
-    # 96 blocks of up to 14 layers one after the other.
-    limit = sys.getrecursionlimit()
-    self.addCleanup(sys.setrecursionlimit, limit)
-    sys.setrecursionlimit(300)
-    _everything(depth=194, block='basic', groups=1, inner_width=1)
-    self.assertEqual(sys.getrecursionlimit(), 300)
 
   @parameterized.parameters('float32', 'bfloat16', 'float16')
   def test_it_runs_on_gpus_without_xla(self, dtype):

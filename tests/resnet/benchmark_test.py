@@ -231,6 +231,13 @@ def test_what_pytorch_is_told_has_the_published_number_of_weights():
 @pytest.mark.parametrize('change, reason', [
     ({'model.name': 'vgg16'}, 'only for config.model.name=resnet'),
     ({'model.sync_batch_norm': True}, 'only for config.model.sync_batch_norm'),
+    ({'model.stem': 'deep'}, 'only without config.model.stem=deep and'),
+    ({'model.shortcut': 'D'}, 'only without config.model.stem=deep and'),
+    *(({f'model.{name}': value}, f'only for config.model.{name}={default}')
+      for name, value, default in (
+          ('inner_width', 2, 1), ('groups', 2, 1), ('squeeze_excite', 4, 0),
+          ('blur_pool', True, False), ('stochastic_depth', 0.1, 0.0),
+          ('dropout', 0.1, 0.0))),
     ({'precision': 'float16'}, 'only for config.precision=float32 or bfloat16'),
     ({'devices': ['/device:GPU:0']}, 'only on one CPU device'),
     ({'devices': ['/device:CPU:0', '/device:CPU:1']}, 'only on one CPU device'),
