@@ -98,7 +98,7 @@ def test_a_run_with_another_configuration_is_refused_before_any_start(
     (['--sweep=schedule.peak=0.1,high'],
      ['config.schedule.peak=high has the wrong type: give a number.']),
     (['--sweep=schedule.peak=0.1,-1'], ['config.schedule.peak=-1', 'range']),
-    (['--sweep=optimizer.name=sgd,rmsprop'], ['choose one of sgd, adam']),
+    (['--sweep=optimizer.name=sgd,adagrad'], ['choose one of sgd, adam']),
     (['--seeds=1', '--', '--config.seeed=3'], ['config.seeed does not exist']),
     (['--seeds=1', '--', '--config.depth', '3'], ['config.depth does not']),
     (['--seeds=1', '--', '--config.augment.repeats', '3'],

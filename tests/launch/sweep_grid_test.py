@@ -25,7 +25,8 @@ def _names(*sweeps, **fields):
     ('augment.flip=1,False', ['flip=true', 'flip=false']),
     ('model.depth=8,20', ['depth=8', 'depth=20']),
     # The last part alone would also be the model's.
-    ('optimizer.name=sgd, adam', ['optimizer.name=sgd', 'optimizer.name=adam']),
+    ('schedule.name=cosine, step',
+     ['schedule.name=cosine', 'schedule.name=step']),
     ('model.name=resnet,vgg16', ['model.name=resnet', 'model.name=vgg16']),
     ('augment.policy=rand_augment', ['policy=rand_augment']),
     ('data.train_split=train[:50%],train/x y,\xe9', [

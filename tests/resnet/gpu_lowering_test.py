@@ -24,11 +24,19 @@ _ADDITIONS = {
         inner_width=2, stochastic_depth=0.2, dropout=0.2),
     'imagenet_resnext50': dict(groups=4)}
 _QUICK = {('digits_resnet8', 'float16'), ('lenet5', 'bfloat16')}
+# One precision each is enough for the tutorials'.
+_NAMES = [*((name, precision) for name in (
+    *loading.names(), *classics.NAMES, 'everything')
+            for precision in gpu_cases.PRECISIONS
+            if not name.startswith('tutorials/')),
+          *((f'tutorials/{name}', 'bfloat16') for name in (
+              'cifar100_resnet18', 'cifar10_keras_resnet_v1',
+              'cifar10_keras_resnet_v2', 'cifar10_resnet18_flip',
+              'mnist_resnet18'))]
 _CASES = [
     pytest.param(name, precision, marks=(
         () if (name, precision) in _QUICK else pytest.mark.slow))
-    for name in (*loading.names(), *classics.NAMES, 'everything')
-    for precision in gpu_cases.PRECISIONS]
+    for name, precision in _NAMES]
 
 
 @pytest.fixture(scope='module')
