@@ -71,7 +71,7 @@ def run_folder(tmp_path_factory):
     ('--config.model.depth=9', ['config.model.depth=9', '6n + 2']),
     ('--config.model.stem=imagenet',
      ['8 x 8 pixels are too small', 'at least 16 x 16']),
-    ('--config.model.name=vgg16', ['too small for vgg16', '32 x 32']),
+    ('--config.model.name=alexnet8', ['too small for alexnet8', '21 x 21']),
     ('--config.data.mean=1,2,3', ['3 values', '1 channels']),
     ('--config.data.image_size=16', ['image_size=16', '8 x 8', 'set it to 0']),
     ('--devices=GPU:²', ['--devices=GPU:² asks for GPU:²', 'has CPU:0']),

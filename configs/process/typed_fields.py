@@ -123,7 +123,10 @@ def unknown(path: str, config: Any) -> str:
   last = path.rpartition('.')[-1]
   near = [name for name in names if name.rpartition('.')[-1] == last]
   # Not whatever else begins with the same group.
-  near += difflib.get_close_matches(path, names, n=1, cutoff=0.75)
+  near += [name for name in difflib.get_close_matches(
+      path, names, n=1, cutoff=0.75)
+           if path.startswith(f'{name}.') or difflib.SequenceMatcher(
+               None, name.rpartition('.')[-1], last).ratio() > 0.6]
   hint = f' (did you mean config.{near[0]}?)' if near else ''
   group = path.rpartition('.')[0]
   siblings = [name for name in names if name.rpartition('.')[0] == group]

@@ -116,7 +116,13 @@ def let_memory_grow() -> None:
 
 
 def on_gpus(strategy: tf.distribute.Strategy) -> bool:
-  """Returns whether every device of a strategy is a GPU."""
+  """Returns whether every device of a strategy is a GPU.
+
+  The default strategy, of programs without any, is on a GPU if there is one.
+  """
+  if strategy is tf.distribute.get_strategy() and (
+      not tf.distribute.has_strategy()):
+    return bool(tf.config.list_logical_devices('GPU'))
   return all('GPU' in d for d in strategy.extended.worker_devices)
 
 

@@ -75,9 +75,9 @@ import pytest
     ('--config.data.stddev=1,-1,1', 'give a value from 0 to 1000.'),
     # Words.
     ('--config.model.name=', "config.model.name='' is unknown: choose one of"),
-    ('--config.model.name=ResNet', 'choose one of resnet, baseline'),
+    ('--config.model.name=ResNet', 'choose one of resnet, keras_v1'),
     ('--config.precision=float64', 'choose one of float32, bfloat16, float16.'),
-    ('--config.optimizer.name=lamb', 'choose one of sgd, adam.'),
+    ('--config.optimizer.name=SGD', 'choose one of sgd, adam, adamw,'),
     ('--config.schedule.name=linear', 'choose one of constant, step, cosine'),
     ('--config.data.name=a\nb', 'has control characters'),
     ('--config.data.name=\udcff', 'is not UTF-8'),
