@@ -140,9 +140,7 @@ def _small(recipe, **model):
 
 
 @pytest.mark.parametrize('recipe', [
-    recipe if _MODEL[recipe] in ('resnet', 'keras_v1', 'baseline', 'lenet5',
-                                 'alexnet8')
-    else pytest.param(recipe, marks=pytest.mark.slow) for recipe in _RECIPES])
+    recipe if _MODEL[recipe] == 'baseline' else pytest.param(recipe, marks=pytest.mark.slow) for recipe in _RECIPES])
 def test_trains(recipe):
   config, source = _small(recipe, **_SHALLOW.get(_MODEL[recipe], {}))
   _, state, run = small_runs.build(config, 1, source)

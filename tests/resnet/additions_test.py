@@ -334,6 +334,7 @@ class DropoutTest(parameterized.TestCase):
     self.assertEqual(list(net.input), ['image', 'position'])
 
 
+@pytest.mark.slow
 class EverythingTest(parameterized.TestCase):
 
   @parameterized.parameters('v1', 'v1.5', 'v2')
