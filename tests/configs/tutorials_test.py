@@ -140,7 +140,8 @@ def _small(recipe, **model):
 
 
 @pytest.mark.parametrize('recipe', [
-    recipe if _MODEL[recipe] == 'baseline' else pytest.param(recipe, marks=pytest.mark.slow) for recipe in _RECIPES])
+    recipe if _MODEL[recipe] == 'baseline'
+    else pytest.param(recipe, marks=pytest.mark.slow) for recipe in _RECIPES])
 def test_trains(recipe):
   config, source = _small(recipe, **_SHALLOW.get(_MODEL[recipe], {}))
   _, state, run = small_runs.build(config, 1, source)
