@@ -2,7 +2,9 @@
 
 Everything else is as in cifar10_baseline. 62,006 trainable weights.
 
-Hardware: two CPU cores are enough. Not measured here yet.
+Measured on 2026-11-29 on 2 cores of an AMD EPYC that other work used too, in 78
+seconds: accuracy 0.467 and loss 1.460 on all 10,000 test images of a copy of
+CIFAR-10 that went through JPEG (seed 0, 5 epochs).
 
   python -m resnet.train --config=tutorials/cifar10_lenet5
 """

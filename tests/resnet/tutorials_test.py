@@ -112,6 +112,7 @@ _TABLE = {
 }
 
 
+@pytest.mark.slow
 class NetworkTest(parameterized.TestCase):
 
   @parameterized.parameters(
