@@ -102,7 +102,7 @@ def _check_optimization(config):
         'each other in each part: set one of them to its default.')
 
 
-def check_evaluations(config: schema.Config, num_classes: int, *,
+def check_run(config: schema.Config, num_classes: int, *,
                       several: bool, saves: bool) -> None:
   """Checks what only the data and the flags can tell.
 

@@ -66,7 +66,7 @@ def steps_to_keep(run: session.Session) -> list[int]:
 
 
 def _step_to_return_to(run):
-  """Returns the chief's choice; 0 if there is no checkpoint."""
+  """Returns the step, on the chief; 0 without a checkpoint, or elsewhere."""
   if not run.group.is_chief:
     return 0
   steps = steps_to_keep(run)

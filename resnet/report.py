@@ -90,7 +90,7 @@ def main(others: list[str]) -> int:
 
 
 def _parts(names: list[str] | None, runs: int) -> list[str]:
-  """Returns the parts to write, in order, of so many runs."""
+  """Returns the parts to write, in order, for this number of runs."""
   if names is None:
     return [*parts_lib.NAMES] if runs == 1 else ['curves']
   given = f'--parts={",".join(names)}'
@@ -135,7 +135,7 @@ def _write(part: str, report: parts_lib.Report, required: bool) -> int:
 
   Args:
     part: its name.
-    report: is told what has been written.
+    report: takes the files and lines that are written.
     required: whether it must be made even if this machine lacks something.
   """
   try:

@@ -130,7 +130,7 @@ def start(config: schema.Config, group: Group, folder: RunFolder,
                     strategy.without_xla_warning(options.jit, group.strategy)):
       if warning and group.is_chief:
         command_line.warn(warning)
-    combinations.check_evaluations(
+    combinations.check_run(
         config, eval_source.num_classes, saves=bool(options.save_every_steps),
         several=bool(options.eval_every_epochs or options.eval_every_steps))
     combinations.check_images(config, *train_source.image_shape[:2])

@@ -17,7 +17,7 @@ up to a tenth, flips. The rate is reduced after 80, 120, 160 and 180 epochs. The
 most accurate checkpoint is kept.
 
 Two things differ from Keras's script. Each epoch is a true permutation. And
-there is no plateau rule: the script's never changes an update, because its
+the plateau rule is left out: in the script it has no effect, because the
 schedule sets the rate again before each epoch. These flags add a rule that acts
 (then the checkpoint with the smallest loss is kept):
 

@@ -50,7 +50,7 @@ def write(name: str, report: Report) -> None:
 
   Args:
     name: one of NAMES; all but 'curves' are of the first run.
-    report: is told what has been written.
+    report: takes the files and lines that are written.
 
   Raises:
     Unavailable: it needs what is not on this machine.

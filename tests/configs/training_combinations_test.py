@@ -85,15 +85,15 @@ def test_what_needs_flags_or_data_is_refused_without(
     fields, classes, several, saves, sentence):
   config = _config(fields)
   combinations.check(config)
-  combinations.check_evaluations(config, 10, several=True, saves=True)
+  combinations.check_run(config, 10, several=True, saves=True)
   with pytest.raises(UserError) as error:
-    combinations.check_evaluations(
+    combinations.check_run(
         config, classes, several=several, saves=saves)
   assert str(error.value) == sentence
 
 
 def test_class_weights_need_one_for_each_class():
   config = schema.Config(train_steps=1, class_weights=(1.0, 2.0))
-  combinations.check_evaluations(config, 2, several=True, saves=True)
+  combinations.check_run(config, 2, several=True, saves=True)
   with pytest.raises(UserError, match='2 values, but the data have 10 classes'):
-    combinations.check_evaluations(config, 10, several=True, saves=True)
+    combinations.check_run(config, 10, several=True, saves=True)
