@@ -1,7 +1,8 @@
 """The layers that networks are built from, with the settings they share."""
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
+import sys
 
 import keras
 
@@ -22,6 +23,20 @@ def he_normal() -> keras.initializers.Initializer:
   """Returns He et al.'s initialization of kernels, by the fan out."""
   return keras.initializers.VarianceScaling(
       2.0, 'fan_out', 'untruncated_normal')
+
+
+def network_of(inputs: Mapping[str, keras.KerasTensor],
+               logits: keras.KerasTensor, name: str, depth: int) -> keras.Model:
+  """Returns the model of a graph with `depth` convolutions on its longest path.
+
+  Keras walks the graph recursively, layer by layer.
+  """
+  limit = sys.getrecursionlimit()
+  sys.setrecursionlimit(limit + 5 * depth)  # At most 5 layers a convolution.
+  try:
+    return keras.Model(inputs, logits, name=name)
+  finally:
+    sys.setrecursionlimit(limit)
 
 
 @dataclasses.dataclass(frozen=True)

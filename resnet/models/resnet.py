@@ -21,14 +21,13 @@ Variants of them that have names:
       batch_norm_momentum=0.9, batch_norm_epsilon=1e-5, dtype='float32')
   logits = net({'image': images}, training=False)
 """
-import sys
 from typing import Any
 
 import keras
 
 from resnet.models import blocks, variants
 from resnet.models.additions import Additions
-from resnet.models.layers import Layers, network_input
+from resnet.models.layers import Layers, network_input, network_of
 
 
 def build(*, image_shape: tuple[int, ...], num_classes: int, family: str,
@@ -103,7 +102,8 @@ def build(*, image_shape: tuple[int, ...], num_classes: int, family: str,
     for index in range(1, count + 1):
       number += 1
       x = parts.block(x, stage, index, number, convs)
-  return _model(inputs, _logits(parts.head(x), num_classes), depth)
+  return network_of(
+      inputs, _logits(parts.head(x), num_classes), 'resnet', depth)
 
 
 def _inputs(image_shape, added):
@@ -120,13 +120,3 @@ def _logits(x, num_classes):
       num_classes, dtype='float32', name='logits',
       kernel_initializer=small,  # pyright: ignore[reportArgumentType]
   )(x)
-
-
-def _model(inputs, logits, depth):
-  """Returns the model. Keras walks the graph recursively, layer by layer."""
-  limit = sys.getrecursionlimit()
-  sys.setrecursionlimit(limit + 5 * depth)  # At most 5 layers a convolution.
-  try:
-    return keras.Model(inputs, logits, name='resnet')
-  finally:
-    sys.setrecursionlimit(limit)

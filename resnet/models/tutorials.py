@@ -15,12 +15,11 @@ and zero biases. Strides start at the pixel that 'same' padding gives them.
   logits = net({'image': images}, training=True)
 """
 import dataclasses
-import sys
 
 import keras
 
 from configs.process.errors import UserError
-from resnet.models.layers import Layers, network_input
+from resnet.models.layers import Layers, network_input, network_of
 
 _LAYERS_PER_N = {'keras_v1': 6, 'keras_v2': 9}
 
@@ -88,7 +87,7 @@ def build(name: str, *, depth: int, image_shape: tuple[int, ...],
   logits = keras.layers.Dense(
       num_classes, dtype='float32', name='logits',
       kernel_initializer=parts.initializer)(x)
-  return _model(image, logits, name, depth)
+  return network_of({'image': image}, logits, name, depth)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,13 +213,3 @@ def _check_image(name, image_shape):
     raise UserError(
         f'Images of {image_shape[0]} x {image_shape[1]} pixels are too small '
         f'for {name}: give images of at least {kernel} x {kernel} pixels.')
-
-
-def _model(image, logits, name, depth):
-  """Returns the model. Keras walks the graph recursively, layer by layer."""
-  limit = sys.getrecursionlimit()
-  sys.setrecursionlimit(limit + 5 * depth)  # At most 5 layers a convolution.
-  try:
-    return keras.Model({'image': image}, logits, name=name)
-  finally:
-    sys.setrecursionlimit(limit)
