@@ -10,6 +10,7 @@ import keras
 from configs import schema
 from pipelines import augmentation
 from resnet import steps
+from resnet.evaluation import eval_steps
 from resnet.optimization import accumulation, averages, losses, schedules
 
 
@@ -50,7 +51,14 @@ def average(config: schema.Config) -> Callable:
 
 
 def evaluate(config: schema.Config, model: keras.Model) -> Callable:
-  """Returns steps.evaluate for the config."""
+  """Returns eval_steps.evaluate for the config."""
   return functools.partial(
-      steps.evaluate, model=model, standardize=augmentation.standardize,
+      eval_steps.evaluate, model=model, standardize=augmentation.standardize,
       loss=losses.LOSSES[config.loss], flip=config.data.eval_flip)
+
+
+def logits(config: schema.Config, model: keras.Model) -> Callable:
+  """Returns eval_steps.logits for the config: what `evaluate` scores."""
+  return functools.partial(
+      eval_steps.logits, model=model, standardize=augmentation.standardize,
+      flip=config.data.eval_flip)

@@ -8,9 +8,10 @@ import tensorflow as tf
 from configs import schema
 from configs.process import host_memory
 from pipelines import batches, on_disk
-from resnet import bound_steps, compilation, plan, steps
+from resnet import bound_steps, compilation, plan
 from resnet import state as state_lib
 from resnet.distribution import feeding, out_of_memory
+from resnet.evaluation import eval_steps
 
 
 class Evaluate:
@@ -42,7 +43,7 @@ class Evaluate:
     self._strategy, self._replicas = strategy, replicas
     self._iterator = None  # At the start of a pass.
     self._run = _make_run(strategy, functools.partial(
-        steps.replica_eval_step, state,
+        eval_steps.replica_eval_step, state,
         evaluate=compilation.compiler(strategy, jit)(
             bound_steps.evaluate(config, model))))
 

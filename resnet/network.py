@@ -2,6 +2,7 @@
 import dataclasses
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from configs import schema
@@ -37,11 +38,31 @@ def build(config: schema.Config, strategy: tf.distribute.Strategy,
     UserError: the config asks for a network that does not exist, or does not
       fit the images.
   """
-  keras.utils.set_random_seed(config.seed)
   mean, stddev = pixel_statistics.mean_and_stddev(config.data, train_source)
+  return build_from(
+      config, strategy, train_source.image_shape, train_source.num_classes,
+      mean, stddev, deterministic)
+
+
+def build_from(config: schema.Config, strategy: tf.distribute.Strategy,
+               image_shape: tuple[int, ...], num_classes: int,
+               mean: np.ndarray, stddev: np.ndarray,
+               deterministic: bool = False
+               ) -> tuple[keras.Model, state_lib.State]:
+  """As `build`, where the shape of images and their statistics are known.
+
+  Args:
+    config: what is trained.
+    strategy: the devices.
+    image_shape: (h, w, c).
+    num_classes: length of the logits.
+    mean: float32 [c] or [h, w, c], in units of 0..255.
+    stddev: float32 [c], in the same units.
+    deterministic: see `build`.
+  """
+  keras.utils.set_random_seed(config.seed)
   with strategy.scope():
-    model = build_model(config, train_source.image_shape,
-                        train_source.num_classes, deterministic,
+    model = build_model(config, image_shape, num_classes, deterministic,
                         strategy_lib.on_gpus(strategy))
     state = state_lib.create(
         model, optimizer=config.optimizer.name,

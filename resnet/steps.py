@@ -1,4 +1,4 @@
-"""One update and one evaluation step: what every replica computes.
+"""One update: what every replica computes.
 
 Pure functions; everything is an argument. An update is 1. local_share, which is
 forward_backward (augment, standardize, model, loss, gradients), packed  2. the
@@ -8,6 +8,7 @@ unpacking. XLA may compile 1 and 3. A collective inside a compiled function
 fails on more than one replica, so 2 stays outside of both.
 """
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -59,7 +60,7 @@ def forward_backward(
   with tf.GradientTape(watch_accessed_variables=False) as tape:
     tape.watch(params)
     logits, statistics = model.stateless_call(  # pyright: ignore[reportAssignmentType]
-        params, statistics, _inputs(model, images, batch), training=True)
+        params, statistics, inputs(model, images, batch), training=True)
     loss_sum = tf.reduce_sum(
         loss(logits, target) * batch['weight']
         * losses.weights_of(target, class_weights))
@@ -210,12 +211,12 @@ def replica_train_step(
   Returns:
     float32 [*host, loss_sum, correct, count], summed over all replicas.
   """
-  params, statistics, slots, averages = _read(
+  params, statistics, slots, averages = read(
       (state.params, state.statistics, state.slots, state.averages))
-  loss_scale, good_steps, rate_scale = _read(
+  loss_scale, good_steps, rate_scale = read(
       (state.loss_scale, state.good_steps, state.rate_scale))
   vectors = _sum_over_replicas(local_share(
-      params, statistics, _read(state.mean), _read(state.stddev), loss_scale,
+      params, statistics, read(state.mean), read(state.stddev), loss_scale,
       batch, host))
   new, sums = apply_total(params, slots, averages, loss_scale, good_steps,
                           rate_scale, step, vectors)
@@ -237,65 +238,6 @@ def no_digest(positions: tf.Tensor) -> tf.Tensor:
   return tf.zeros([0])
 
 
-def evaluate(
-    params: Sequence[tf.Tensor], statistics: Sequence[tf.Tensor],
-    mean: tf.Tensor, stddev: tf.Tensor, batch: Mapping[str, tf.Tensor], *,
-    model: keras.Model, standardize: Callable, loss: Callable, flip: bool
-    ) -> tf.Tensor:
-  """Computes sums over this replica's share of an evaluation batch.
-
-  Args:
-    params: see forward_backward.
-    statistics: see forward_backward.
-    mean: see forward_backward.
-    stddev: see forward_backward.
-    batch: see forward_backward; 'weight' is 0 on padding.
-    model: see forward_backward.
-    standardize: see forward_backward.
-    loss: see forward_backward.
-    flip: whether to average the logits of each image and of its mirror image.
-
-  Returns:
-    float32 [loss_sum in nats, correct, correct among the top 5, count].
-  """
-  def logits_of(images):
-    images = standardize(images, mean, stddev)
-    return model.stateless_call(
-        params, statistics, _inputs(model, images, batch), training=False)[0]
-
-  logits = logits_of(batch['image'])
-  if flip:
-    logits = (logits + logits_of(tf.reverse(batch['image'], [2]))) / 2
-  label, weight = batch['label'], batch['weight']
-  target = losses.targets_of(label, logits.shape[-1])
-  per_example = [loss(logits, target),
-                 losses.in_top(logits, label, 1),
-                 losses.in_top(logits, label, 5), tf.ones_like(weight)]
-  # tf.where instead of a product: a NaN on padding must not reach the sum.
-  return tf.stack([
-      tf.reduce_sum(tf.where(weight > 0, value * weight, 0.0))
-      for value in per_example])
-
-
-def replica_eval_step(state: State, batch: Mapping[str, tf.Tensor],
-                      host: tf.Tensor, *, evaluate: Callable) -> tf.Tensor:
-  """Makes one evaluation step on one replica. Call it through strategy.run.
-
-  Args:
-    state: only read.
-    batch: this replica's share, see evaluate.
-    host: float32 [k], what the processes tell each other.
-    evaluate: the function above, with its keyword arguments bound.
-
-  Returns:
-    float32 [*host, *sums of evaluate], of this replica.
-  """
-  params, statistics = _read((state.params, state.statistics))
-  sums = evaluate(params, statistics, _read(state.mean), _read(state.stddev),
-                  batch)
-  return tf.concat([host, sums], 0)
-
-
 def _sum_over_replicas(vectors):
   """Makes the step's only collective, or one for each type of several."""
   context = tf.distribute.get_replica_context()
@@ -305,7 +247,7 @@ def _sum_over_replicas(vectors):
           for vector in vectors]
 
 
-def _read(variables):
+def read(variables: Any) -> Any:
   """Returns this replica's values as tensors.
 
   Compiled functions must not capture variables of another device.
@@ -313,7 +255,8 @@ def _read(variables):
   return tf.nest.map_structure(tf.convert_to_tensor, variables)
 
 
-def _inputs(model, images, batch):
+def inputs(model: keras.Model, images: tf.Tensor,
+           batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
   """Returns those parts of the batch that the model takes."""
   offered = {'image': images, 'position': batch['position']}
   return {name: offered[name] for name in model.input}

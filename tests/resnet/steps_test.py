@@ -10,6 +10,7 @@ from configs import schema
 from resnet import state as state_lib
 from resnet import steps
 from resnet.distribution.packing import Packing
+from resnet.evaluation import eval_steps
 from resnet.optimization import averages, losses
 from tests.resnet import strategies
 
@@ -212,7 +213,7 @@ def test_flipped_evaluation_averages_the_logits_of_mirror_images():
   # A mean for each pixel, taken from the mirror image too, not mirrored.
   mean = tf.constant([[[1.0], [0.0]]])
   for flip, logit in ((False, 2 - 1), (True, ((2 - 1) + (4 - 1)) / 2)):
-    sums = steps.evaluate(
+    sums = eval_steps.evaluate(
         [tf.convert_to_tensor(v.value) for v in model.trainable_variables], [],
         mean, tf.ones(1), batch, model=model, flip=flip,
         standardize=lambda x, m, s: (tf.cast(x, tf.float32) - m) / s,

@@ -1,0 +1,1 @@
+"""Evaluating a network: sums over a split, and what they hide."""

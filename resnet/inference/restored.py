@@ -1,0 +1,101 @@
+"""A trained network, from nothing but the folder of its run.
+
+  trained = restore('runs/digits_resnet8', 'best')
+  trained.model, trained.state, trained.classes
+"""
+import os
+import pathlib
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from configs import schema
+from configs.process import json_file
+from configs.process.errors import UserError
+from resnet import network
+from resnet import state as state_lib
+from resnet.run import (
+  checkpoint,
+  checkpoint_choice,
+  data_record,
+  run_config,
+  run_folder,
+)
+
+
+class Restored(NamedTuple):
+  """A network with the weights of a checkpoint."""
+  workdir: pathlib.Path
+  step: int  # Updates that the weights have seen.
+  config: schema.Config
+  classes: tuple[str, ...]  # In the order of the logits.
+  image_shape: tuple[int, ...]  # (h, w, c) of the images that are evaluated.
+  model: keras.Model
+  state: state_lib.State
+
+
+def restore(workdir: str | os.PathLike, which: str = 'latest',
+            strategy: tf.distribute.Strategy | None = None) -> Restored:
+  """Builds the network of a run and restores a checkpoint into it.
+
+  Args:
+    workdir: the run folder.
+    which: 'latest', 'best', or a step.
+    strategy: the devices; None: TensorFlow's default.
+
+  Raises:
+    UserError: there is no such run or checkpoint, or it is damaged.
+    TryAgain: it cannot be read now.
+  """
+  workdir = pathlib.Path(workdir).expanduser()
+  checkpoint_choice.check(which)
+  config, data = read(workdir)
+  step = checkpoint_choice.step(
+      which, workdir, config.monitor.metric)
+  shape = tuple(data['image_shape'])
+  # The checkpoint holds the mean and deviation that the run trained with.
+  model, state = network.build_from(
+      config, strategy or tf.distribute.get_strategy(), shape,
+      len(data['classes']), *_no_statistics(config, shape))
+  folder = workdir / run_folder.CHECKPOINTS
+  step = checkpoint.Checkpoints(
+      folder, state.paths, {'config': schema.to_dict(config)}).restore(
+          step, set_aside=False)
+  if step is None:
+    raise UserError(f'There is no checkpoint in {folder}: train first, with '
+                    f'`python -m resnet.train --workdir={workdir}`.')
+  return Restored(workdir, step, config, tuple(data['classes']), shape, model,
+                  state)
+
+
+def read(workdir: pathlib.Path) -> tuple[schema.Config, dict]:
+  """Reads what a run trains, and the record of its data.
+
+  Returns:
+    (config, what pipelines.identity.record returned).
+
+  Raises:
+    UserError: there is no run, or a file of it is damaged.
+    TryAgain: it cannot be read now.
+  """
+  try:
+    config, data = run_config.read(workdir), data_record.read(workdir)
+  except json_file.Damaged as damage:
+    raise UserError(
+        f'{damage.path} is damaged ({damage.reason}): rerun the command that '
+        'trained this run, which writes it anew, or restore it from a backup.'
+    ) from damage
+  if data is None:
+    raise UserError(
+        f'{workdir / data_record.FILE} is missing, so the names of the classes '
+        'are not known: rerun the command that trained this run, which writes '
+        'it anew, or restore it from a backup.')
+  return config, data
+
+
+def _no_statistics(config, shape):
+  """Returns a mean and a deviation that the checkpoint's will replace."""
+  mean_shape = shape if config.data.center == 'pixel' else shape[-1:]
+  return np.zeros(mean_shape, np.float32), np.ones(shape[-1:], np.float32)
