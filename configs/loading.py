@@ -2,15 +2,23 @@
 from collections.abc import Sequence
 import importlib.util
 import pathlib
+from typing import Any, NamedTuple
 
 from absl import flags
 from ml_collections import config_flags
 
 from configs import combinations, schema
-from configs.process import command_line, flag_words, paths, typed_fields
+from configs.process import (
+  command_line,
+  flag_words,
+  paths,
+  typed_fields,
+  word_tuples,
+)
 from configs.process.errors import first_line, UserError
 
 DEFAULT = 'digits_resnet8'
+FUNCTIONS = frozenset(('build', 'metrics'))  # Of resnet/models/own.py.
 _FOLDER = pathlib.Path(__file__).parent
 _NOT_RECIPES = ('__init__', 'combinations', 'loading', 'schema', 'unused')
 
@@ -41,25 +49,37 @@ def load(recipe: str) -> schema.Config:
     UserError: there is no such recipe, its file fails, or a field of its
       config does not exist, has the wrong type or is out of range.
   """
-  config = _returned(recipe)
+  module = _executed(recipe)
+  config = module.config
   if type(config) is not schema.Config:  # A subclass could not be read again.
     raise UserError(
         f'--config={recipe} has a get_config() that returns a '
         f'{type(config).__name__}: return a configs.schema.Config.')
   typed_fields.check_types(config)
   typed_fields.check_limits(config)
+  if module.has_functions:
+    config.code = module.source
   return config
 
 
-def _returned(recipe):
-  """Runs a recipe's file; returns what its get_config() returns."""
+class _Executed(NamedTuple):
+  """A recipe's file that has been run."""
+  config: Any  # What its get_config() returns.
+  has_functions: bool  # Whether it has those of resnet/models/own.py.
+  source: str
+
+
+def _executed(recipe):
+  """Runs a recipe's file."""
   path = _path(recipe)
   spec = importlib.util.spec_from_file_location(f'recipe_{path.stem}', path)
   assert spec and spec.loader  # There is a loader for each .py file.
   module = importlib.util.module_from_spec(spec)
   try:
     spec.loader.exec_module(module)
-    return module.get_config()
+    return _Executed(
+        module.get_config(), bool(FUNCTIONS & vars(module).keys()),
+        path.read_text(encoding='utf-8'))
   except (UserError, KeyboardInterrupt):
     raise
   except BaseException as error:  # The file is the user's: it may raise all.
@@ -110,6 +130,9 @@ def parse(argv: Sequence[str], flag_values: flags.FlagValues = flags.FLAGS
     name = (flag_words.name_of(word) or '').removeprefix('no')
     if name.startswith('config.'):
       check_field(name.removeprefix('config.'), config)
+  rest = word_tuples.quoted(rest, [
+      f'config.{field.path}' for field in typed_fields.plain(config)
+      if field.type == tuple[str, ...]])
   try:
     holder = config_flags.DEFINE_config_dataclass(
         'config', config, sys_argv=rest, flag_values=flag_values,

@@ -28,12 +28,13 @@ class Model:
   """The network. `resnet` has all fields; the others have batch norm's.
 
   keras_v1 and keras_v2 have `depth` too. configs/tutorials/ has a recipe for
-  each of them.
+  each of them. `own` is what the recipe's own build() returns, see
+  resnet/models/own.py; it may use all fields.
   """
   name: str = one_of(
       'resnet', 'keras_v1', 'keras_v2', 'resnet18_cifar10', 'resnet18_cifar100',
       'resnet18_flip', 'resnet18_mnist', 'baseline', 'lenet5', 'alexnet8',
-      'vgg16', 'inception10')
+      'vgg16', 'inception10', 'own')
   family: str = one_of('cifar', 'imagenet')  # 3 stages; 4 stages.
   # cifar: 6n + 2 with basic blocks, 9n + 2 with bottleneck blocks. imagenet:
   # 18, 34, 50, 101 or 152.
@@ -217,6 +218,21 @@ class Recovery:
 
 
 @dataclasses.dataclass
+class FineTune:
+  """Which parts of the network train, and how fast; see --init_from.
+
+  The parts of residual networks are stem, stage1, stage2, ... and head; those
+  of the classic networks layer1, layer2, ... and head.
+  """
+  # Names of parts, or patterns of variables, that stay as they are. Their batch
+  # norm stays at its statistics.
+  frozen: tuple[str, ...] = ()
+  # Multiplies the rate of a part once for each part between it and the end of
+  # the network (Bao et al. 2021). 1: all rates are the same.
+  layer_decay: float = within(0.01, 1, 1.0)
+
+
+@dataclasses.dataclass
 class Config:
   """Everything that can change the result of a run."""
   model: Model = dataclasses.field(default_factory=Model)
@@ -228,6 +244,7 @@ class Config:
   monitor: Monitor = dataclasses.field(default_factory=Monitor)
   ema: Ema = dataclasses.field(default_factory=Ema)
   recovery: Recovery = dataclasses.field(default_factory=Recovery)
+  finetune: FineTune = dataclasses.field(default_factory=FineTune)
   # sigmoid: each class by itself (Wightman et al. 2021).
   loss: str = one_of('softmax', 'sigmoid')
   class_weights: tuple[float, ...] = at_least(0, ())  # Of each class. (): 1.
@@ -242,6 +259,9 @@ class Config:
   train_epochs: float = within(0, _MOST_EPOCHS, 0.0)
   train_steps: int = within(0, _MOST_STEPS, 0)
   seed: int = within(0, 2**32 - 1, 0)
+  # The source of a recipe that has functions of its own: resnet/models/own.py.
+  # It is set when the recipe is loaded.
+  code: str = ''
 
 
 def image_sizes(config: Config) -> set[int]:
@@ -283,6 +303,7 @@ def differences(ours: Config, theirs: Config) -> list[str]:
   """Returns 'config.field: ours -> theirs' for each field that differs."""
   others = plain_fields(theirs)
   return [f'config.{path}: {value!r} -> {others[path]!r}'
+          if path != 'code' else "the recipe's own functions"
           for path, value in plain_fields(ours).items()
           if value != others[path]]
 

@@ -29,7 +29,7 @@ _NEEDED: dict[str, tuple[Callable[[schema.Config], Any], str]] = {
         lambda c: c.data.name == 'synthetic', 'config.data.name=synthetic')
        for name in ('examples', 'size', 'channels', 'classes')},
     **{f'model.{name}': (
-        lambda c: c.model.name == 'resnet', 'config.model.name=resnet')
+        lambda c: c.model.name in ('resnet', 'own'), 'config.model.name=resnet')
        for name in ('inner_width', 'groups', 'squeeze_excite', 'blur_pool',
                     'stochastic_depth', 'dropout')},
     **{f'monitor.plateau_{name}': (

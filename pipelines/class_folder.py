@@ -46,7 +46,7 @@ class Folders:
 
   def __init__(self, path: str):
     """Notes the path of the root; reads nothing."""
-    self._path = path
+    self.path = path
     self.root = Folder('', (os.path.realpath(path),))
     self.above: set[str] = set()  # Links to a folder above.
     self.again: set[str] = set()  # Files and folders that were there already.
@@ -62,7 +62,7 @@ class Folders:
     Raises:
       UserError: it cannot be read.
     """
-    path = os.path.join(self._path, folder.name)
+    path = os.path.join(self.path, folder.name)
     try:
       with os.scandir(path) as entries:
         visible = sorted((entry for entry in entries if entry.name[0] != '.'),

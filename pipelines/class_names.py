@@ -41,3 +41,11 @@ def why_not(names: Iterable[str]) -> tuple[str, str] | None:
               f'{name!a}), one composed and one decomposed in Unicode',
               'merge them or rename one')
   return None
+
+
+def alike(names: Iterable[str]) -> list[str]:
+  """Returns 'Cat = cat' for names that differ in case alone."""
+  groups: dict[str, list[str]] = {}
+  for name in sorted(names):
+    groups.setdefault(canonical(name).casefold(), []).append(name)
+  return [' = '.join(group) for group in groups.values() if len(group) > 1]

@@ -3,7 +3,6 @@ import re
 import urllib.parse
 
 import requests
-import tensorflow as tf
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import registered
 from tensorflow_datasets.core.download import (
@@ -105,9 +104,8 @@ def _failure(name, data_dir, error):
   if isinstance(error, ValueError) and 'cannot be generated' in str(error):
     return UserError(f'--dataset={name} has a version that TFDS can no longer '
                      f'prepare: give {name.partition(":")[0]} alone.')
-  if isinstance(error, (OSError, tf.errors.OpError)):
-    return tfds_writing.failure(data_dir, error)
-  return None
+  cause = tfds_writing.cause(error)
+  return tfds_writing.failure(data_dir, cause) if cause else None
 
 
 def _needs_package(name, error):

@@ -149,10 +149,13 @@ def _write(builder, name, data_dir):
     with (tempfile.TemporaryDirectory(dir=data_dir) as downloads,
           contextlib.redirect_stdout(io.StringIO())):
       builder.download_and_prepare(download_dir=downloads)
-  except (OSError, tf.errors.OpError) as error:
+  except (OSError, tf.errors.OpError, RuntimeError) as error:
+    cause = tfds_writing.cause(error)
+    if not cause:
+      raise
     # If another process was faster, `find` checks that it wrote the same.
     if not os.path.exists(builder.data_dir):
-      raise tfds_writing.failure(data_dir, error) from error
+      raise tfds_writing.failure(data_dir, cause) from error
   finally:
     with contextlib.suppress(OSError):  # Removes the folder only if empty.
       os.rmdir(os.path.join(data_dir, name))

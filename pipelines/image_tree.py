@@ -22,18 +22,18 @@ from typing import NamedTuple
 
 from configs.process import command_line
 from configs.process.errors import UserError
-from pipelines import class_folder, class_names
-from pipelines.class_folder import File
+from pipelines import class_names
+from pipelines.class_folder import File, Folders
 
-_ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.webp')
-_SPLITS = {'train': 'train', 'val': 'validation', 'valid': 'validation',
-           'validation': 'validation', 'test': 'test'}
+ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.webp')
+SPLITS = {'train': 'train', 'val': 'validation', 'valid': 'validation',
+          'validation': 'validation', 'test': 'test'}
 _LISTED = 5  # Names that a message lists; it counts the others.
 _REMEDY = ('give a folder that contains one folder of pictures for each class, '
            'with at least two classes')
 
 # {'train': {class: its pictures}, ...}
-_BySplit = Mapping[str, Mapping[str, Sequence[File]]]
+BySplit = Mapping[str, Mapping[str, Sequence[File]]]
 
 
 class Tree(NamedTuple):
@@ -42,6 +42,8 @@ class Tree(NamedTuple):
   classes: Sequence[str]  # Sorted.
   # {'train': [(file relative to folder, label), ...], ...}; no empty split.
   splits: Mapping[str, Sequence[tuple[str, int]]]
+  # Where labels and splits come from, if not from the names of the files.
+  note: str = ''
 
   @property
   def size(self) -> int:
@@ -50,10 +52,11 @@ class Tree(NamedTuple):
 
   @property
   def description(self) -> str:
-    """The same for the same file names, and so the same splits and labels."""
+    """The same for the same file names, splits and labels."""
     files = sorted(file for pairs in self.splits.values() for file, _ in pairs)
     digest = hashlib.sha256('\0'.join(files).encode()).hexdigest()
-    return f'{len(files)} pictures by class; SHA-256 of their names: {digest}'
+    return (f'{len(files)} pictures by class; SHA-256 of their names: {digest}'
+            f'{self.note}')
 
 
 def scan(folder: str | os.PathLike) -> Tree:
@@ -67,32 +70,43 @@ def scan(folder: str | os.PathLike) -> Tree:
   Raises:
     UserError: `folder` does not exist or does not contain such a tree.
   """
-  root = os.fspath(folder)
-  if not os.path.isdir(root):
-    raise refusal(root, 'is a file' if os.path.exists(root)
-                  else 'does not exist')
-  folders = class_folder.Folders(root)
+  folders = open_folder(folder)
+  root = folders.path
   top = folders.listing(folders.root)
   splits = {inner.name: folders.listing(inner) for inner in top.folders
-            if inner.name.lower() in _SPLITS}
+            if inner.name.lower() in SPLITS}
   by_split, stray = {'train': top.folders}, list(top.files)
   if _has_splits(root, top, splits):
     by_split = {split: splits[name].folders
-                for split in dict.fromkeys(_SPLITS.values())
-                for name in splits if _SPLITS[name.lower()] == split}
+                for split in dict.fromkeys(SPLITS.values())
+                for name in splits if SPLITS[name.lower()] == split}
     stray += [file for listing in splits.values() for file in listing.files]
   found = {split: {os.path.basename(inner.name): folders.walk(inner)
                    for inner in classes}
            for split, classes in by_split.items()}
   files = stray + [file for _, _, file in _all(found)]
   _check_utf8(root, [file.name for file in files])
-  pictures = {split: {name: folders.once(list(filter(_is_picture, inside)))
+  pictures = {split: {name: folders.once(list(filter(is_picture, inside)))
                       for name, inside in classes.items()}
               for split, classes in found.items()}
-  tree = _tree(root, pictures)
-  _check_links(folders, root, pictures)
-  _warn(folders, tree, [file.name for file in files])
+  _check_classes(root, pictures)
+  tree = build(folders, pictures)
+  _warn_of_others(folders, tree, [file.name for file in files])
+  warn_of_classes(tree)
   return tree
+
+
+def open_folder(folder: str | os.PathLike) -> Folders:
+  """Returns what lists a folder of pictures.
+
+  Raises:
+    UserError: it does not exist.
+  """
+  root = os.fspath(folder)
+  if not os.path.isdir(root):
+    raise refusal(root, 'is a file' if os.path.exists(root)
+                  else 'does not exist')
+  return Folders(root)
 
 
 def default_name(folder: str | os.PathLike) -> str:
@@ -115,11 +129,12 @@ def some(names: Sequence[str], separator: str = ', ') -> str:
   return f'{first} and {more} more' if more > 0 else first
 
 
-def _is_picture(file):
-  return file.name.lower().endswith(_ENDINGS)
+def is_picture(file: File) -> bool:
+  """Returns whether a file has the name of a picture."""
+  return file.name.lower().endswith(ENDINGS)
 
 
-def _all(by_split: _BySplit) -> Iterator[tuple[str, str, File]]:
+def _all(by_split: BySplit) -> Iterator[tuple[str, str, File]]:
   """Yields (split, class, file) of all files."""
   for split, classes in by_split.items():
     for name, files in classes.items():
@@ -147,23 +162,23 @@ def _has_splits(root, top, splits):
   if not top.folders:
     raise refusal(root, 'has no class folders' + (
         ', and its pictures are directly inside it'
-        if any(map(_is_picture, top.files)) else ' and no pictures'))
+        if any(map(is_picture, top.files)) else ' and no pictures'))
   # A class may be called test, or train (the vehicle).
-  if not splits or others and all(any(map(_is_picture, listing.files))
+  if not splits or others and all(any(map(is_picture, listing.files))
                                   for listing in splits.values()):
     return False
   if others:
     raise refusal(root, f'has other folders ({some(others)}) next to its '
                   f'splits ({", ".join(splits)})', 'move them out of it')
-  names = [_SPLITS[name.lower()] for name in splits]
+  names = [SPLITS[name.lower()] for name in splits]
   if 'train' not in names or len(set(names)) < len(names):
     raise refusal(root, f'has the splits {", ".join(splits)}',
                   'give it one train, and at most one val and one test')
   return True
 
 
-def _tree(root, pictures: _BySplit):
-  """Makes a Tree of the pictures of each class of each split."""
+def _check_classes(root, pictures: BySplit):
+  """Raises UserError unless the class folders make a Tree."""
   for split, classes in pictures.items():
     wrong = class_names.why_not(classes)
     if wrong:
@@ -171,30 +186,45 @@ def _tree(root, pictures: _BySplit):
                                       else ''), wrong[1])
     for name, files in classes.items():
       if not files:
-        raise refusal(root, f'has no pictures ({", ".join(_ENDINGS)}) in the '
+        raise refusal(root, f'has no pictures ({", ".join(ENDINGS)}) in the '
                       f'folder {name}' + (f' of {split}' if len(pictures) > 1
                                           else ''),
                       'add some or delete the folder')
-  classes = sorted(pictures['train'])
-  label = {class_names.canonical(name): i for i, name in enumerate(classes)}
+  train = set(map(class_names.canonical, pictures['train']))
   for split, found in pictures.items():
     for name in sorted(found):
-      if class_names.canonical(name) not in label:
+      if class_names.canonical(name) not in train:
         raise refusal(root, f'has a class {name} in {split} but not in train',
                       'add it to train or delete it')
-  if len(classes) < 2:
-    raise refusal(root, f'has only one class folder, {classes[0]}' if classes
-                  else 'has no class folders in train')
+  if len(train) < 2:
+    raise refusal(root, f'has only one class folder, {", ".join(train)}'
+                  if train else 'has no class folders in train')
+
+
+def build(folders: Folders, pictures: BySplit, note: str = '') -> Tree:
+  """Makes a Tree of the pictures of each class of each split.
+
+  Args:
+    folders: what they were listed with.
+    pictures: of classes that are all in train.
+    note: of the Tree.
+
+  Raises:
+    UserError: a link gives a picture of a class another label.
+  """
+  classes = sorted(pictures['train'])
+  label = {class_names.canonical(name): i for i, name in enumerate(classes)}
   pairs = {split: sorted(
       (label[class_names.canonical(name)], file.name)
       for name, files in found.items() for file in files)
            for split, found in pictures.items()}
-  return Tree(root, classes, {
+  _check_links(folders, pictures)
+  return Tree(folders.path, classes, {
       split: [(file, label) for label, file in found]
-      for split, found in pairs.items() if found})
+      for split, found in pairs.items() if found}, note)
 
 
-def _check_links(folders, root, pictures: _BySplit):
+def _check_links(folders, pictures: BySplit):
   """Checks that no link gives a picture of a class another label."""
   if not any(file.target for _, _, file in _all(pictures)):
     return
@@ -210,8 +240,8 @@ def _check_links(folders, root, pictures: _BySplit):
     elif owner[0] != split:
       shared.append(both)
   if relabeled:
-    raise refusal(root, f'has links that give pictures of one class the label '
-                  f'of another ({some(relabeled)})',
+    raise refusal(folders.path, 'has links that give pictures of one class the '
+                  f'label of another ({some(relabeled)})',
                   'delete the links')
   if twice:
     command_line.warn(
@@ -224,22 +254,38 @@ def _check_links(folders, root, pictures: _BySplit):
         'trained on.')
 
 
-def _warn(folders, tree, files):
-  """Warns about everything that is left out."""
+def _warn_of_others(folders, tree, files):
+  """Warns about all files that are left out."""
   kept = {file for pairs in tree.splits.values() for file, _ in pairs}
   ignored = set(files) - kept - folders.again
+  if ignored:
+    command_line.warn(
+        f'ignoring {len(ignored)} of {len(files)} files '
+        f'({some(sorted(ignored))}): only {", ".join(ENDINGS)} files in class '
+        'folders are read.')
+  warn_of_links(folders)
+
+
+def warn_of_links(folders: Folders) -> None:
+  """Warns about what listing the folders left out."""
   for names, what in (
-      (ignored, f'{len(ignored)} of {len(files)} files ({{}}): only '
-       f'{", ".join(_ENDINGS)} files in class folders are read'),
-      (folders.special, 'pipes, sockets and devices ({})'),
-      (folders.above, 'links to a folder above them ({})'),
-      (folders.again, 'links to what their class has already ({})')):
+      (folders.special, 'pipes, sockets and devices'),
+      (folders.above, 'links to a folder above them'),
+      (folders.again, 'links to what their class has already')):
     if names:
-      command_line.warn(
-          f'ignoring {what.replace("{}", some(sorted(names)))}.')
+      command_line.warn(f'ignoring {what} ({some(sorted(names))}).')
+
+
+def warn_of_classes(tree: Tree) -> None:
+  """Warns about classes that a split lacks, or that look like one class."""
   for split, pairs in tree.splits.items():
     missing = sorted(set(range(len(tree.classes))) - {i for _, i in pairs})
     if missing:
       names = some([tree.classes[label] for label in missing])
       command_line.warn(f'{split} has no pictures of {len(missing)} of the '
                         f'{len(tree.classes)} classes ({names}).')
+  alike = class_names.alike(tree.classes)
+  if alike:
+    command_line.warn(
+        f'some classes have names that differ only in case ({some(alike)}), '
+        'but count as different classes.')

@@ -12,7 +12,22 @@ _ERRNOS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT,
            errno.ENAMETOOLONG, errno.EFBIG)
 _CODES = (tf.errors.PermissionDeniedError, tf.errors.ResourceExhaustedError,
           tf.errors.FailedPreconditionError, tf.errors.NotFoundError,
-          tf.errors.AlreadyExistsError)
+          tf.errors.AlreadyExistsError,
+          tf.errors.OutOfRangeError)  # Of EFBIG: the file is too large.
+
+
+def cause(error: BaseException | None) -> OSError | tf.errors.OpError | None:
+  """Returns the error of the file system that an error comes from, if any.
+
+  TFDS raises a RuntimeError from TensorFlow's errors, and an OSError without
+  its number from others.
+  """
+  found = None
+  while error:
+    if isinstance(error, (OSError, tf.errors.OpError)):
+      found = error
+    error = error.__cause__
+  return found
 
 
 def failure(data_dir: str | os.PathLike,

@@ -11,6 +11,7 @@ from configs import schema
 from pipelines import augmentation
 from resnet import steps
 from resnet.evaluation import eval_steps
+from resnet.models import own, parts
 from resnet.optimization import accumulation, averages, losses, schedules
 
 
@@ -42,7 +43,10 @@ def update(config: schema.Config, model: keras.Model, *, total_steps: int,
       rate_floor=config.monitor.plateau_floor,
       names=[v.path for v in model.trainable_variables],
       total_steps=total_steps, warmup_steps=warmup_steps,
-      precision=schema.loss_precision(config))
+      precision=schema.loss_precision(config),
+      rate_factors=parts.rate_factors(
+          [v.path for v in model.trainable_variables],
+          [v.path for v in model.variables], config.finetune.layer_decay))
 
 
 def average(config: schema.Config) -> Callable:
@@ -54,7 +58,8 @@ def evaluate(config: schema.Config, model: keras.Model) -> Callable:
   """Returns eval_steps.evaluate for the config."""
   return functools.partial(
       eval_steps.evaluate, model=model, standardize=augmentation.standardize,
-      loss=losses.LOSSES[config.loss], flip=config.data.eval_flip)
+      loss=losses.LOSSES[config.loss], flip=config.data.eval_flip,
+      metrics=tuple(own.metrics(config).values()))
 
 
 def logits(config: schema.Config, model: keras.Model) -> Callable:

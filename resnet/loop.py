@@ -52,11 +52,17 @@ def train_and_evaluate(
   group = Group.of(strategy)
   group.check_same(software.identity(config), 'start all workers with the '
                    'same command, code and packages')
-  folder = run_folder.open_for_training(workdir, config, group.is_chief)
+  with run_folder.open_for_training(
+      workdir, config, group.is_chief, options.extend) as folder:
+    return _train_in(folder, config, group, options, watch, stop_requested)
+
+
+def _train_in(folder, config, group, options, watch, stop_requested):
+  """Trains in an open run folder; returns the exit code."""
   summary = folder.finished if group.is_chief else None
   if group.of_chief(bool(summary)):
     if summary:
-      data = session.check_finished(config, folder.path, options.reading)
+      data = session.check_finished(config, folder.path, options)
       if data:
         folder.record_data(data)
       print(report.finished_text(summary, folder.path))

@@ -10,7 +10,7 @@ from configs.process.errors import UserError
 from pipelines import pixel_statistics, salts, sources, threefry
 from resnet import state as state_lib
 from resnet.distribution import strategy as strategy_lib
-from resnet.models import classics, tutorials
+from resnet.models import classics, freezing, own, tutorials
 from resnet.models import resnet as resnet_model
 
 _DTYPES = {'float32': 'float32', 'bfloat16': 'mixed_bfloat16',
@@ -67,7 +67,7 @@ def build_from(config: schema.Config, strategy: tf.distribute.Strategy,
     state = state_lib.create(
         model, optimizer=config.optimizer.name,
         precision=schema.loss_precision(config), mean=mean, stddev=stddev,
-        ema=config.ema.decay > 0)
+        ema=config.ema.decay > 0, frozen=config.finetune.frozen)
   return model, state
 
 
@@ -75,8 +75,16 @@ def build_model(config: schema.Config, image_shape: tuple[int, ...],
                 num_classes: int, deterministic: bool = False,
                 on_gpus: bool = False) -> keras.Model:
   """Builds the network of a config alone, for GPUs or others; see `build`."""
+  model = _build_model(config, image_shape, num_classes, deterministic, on_gpus)
+  freezing.freeze(model, config.finetune.frozen)
+  return model
+
+
+def _build_model(config, image_shape, num_classes, deterministic, on_gpus):
   fields = dataclasses.asdict(config.model)
   name = fields.pop('name')
+  if name == 'own':
+    return own.build(config, image_shape, num_classes)
   shared = {'image_shape': image_shape, 'num_classes': num_classes,
             'dtype': _DTYPES[config.precision],
             'deterministic': deterministic}

@@ -12,6 +12,7 @@ from configs import schema
 from configs.process.errors import UserError
 
 _FINEST = 10**9  # Parts of an epoch that are told apart.
+_FEW = 100  # Updates: fewer train no network from random weights.
 _CALL_SECS = 1.0  # A stop signal and the progress line wait for one call.
 
 
@@ -52,15 +53,41 @@ def check(config: schema.Config, train_size: int) -> None:
 def warning(config: schema.Config, train_size: int) -> str | None:
   """Returns a sentence on what is allowed but hardly meant, or None.
 
-  A run may be shortened to try it: a warm-up longer than that is no error.
+  A run may be shortened to try it: a warm-up longer than that is no error. Nor
+  are few updates, which the user may have asked for as config.train_steps.
   """
   total, warmup = total_steps(config, train_size), warmup_steps(
       config, train_size)
+  if config.global_batch > train_size:
+    return (f'config.global_batch={config.global_batch} is larger than the '
+            f'training split (examples: {train_size}): an update sees some '
+            f'images several times, and the run has {_count(total)}; give '
+            f'{_longer(config, train_size)}, say.')
+  if total < _FEW and config.train_epochs:
+    return (f'the run has only {_count(total)} of {config.global_batch} images '
+            f'(config.train_epochs={config.train_epochs:g} passes over '
+            f'{train_size}), too few to learn much; give '
+            f'{_longer(config, train_size)}, say.')
   if warmup <= total:
     return None
   return (f'config.schedule.warmup_epochs={config.schedule.warmup_epochs:g} is '
           f'{warmup} steps, longer than the run of {total}: the learning rate '
           'will not reach its peak.')
+
+
+def _count(updates):
+  return f'{updates} update{"s" if updates > 1 else ""}'
+
+
+def _longer(config, train_size):
+  """Returns flags that make a run of enough updates: a batch, perhaps epochs.
+  """
+  # An epoch has about as many updates as a batch has images.
+  batch = min(config.global_batch, 2 ** round(math.log2(train_size) / 2))
+  words = [f'--config.global_batch={batch}']
+  if config.train_epochs and config.train_epochs * train_size < _FEW * batch:
+    words.append(f'--config.train_epochs={-(-_FEW * batch // train_size)}')
+  return ' '.join(words if batch < config.global_batch else words[1:])
 
 
 def total_steps(config: schema.Config, train_size: int) -> int:

@@ -10,24 +10,23 @@ import pathlib
 import time
 from typing import Any
 
-import numpy as np
-
 from configs import combinations, schema
 from configs.process import command_line
 from configs.process.errors import TryAgain, UserError
 from pipelines import identity, sources
-from pipelines.options import Reading
-from resnet import evaluator, network, plan, trainer
+from resnet import network, plan, trainer
 from resnet import state as state_lib
-from resnet.distribution import strategy
-from resnet.distribution.group import Disagreement, Group, Postponed
+from resnet.distribution import agreement, strategy
+from resnet.distribution.group import Group
 from resnet.distribution.heartbeats import Heartbeats
+from resnet.evaluation import evaluator
 from resnet.execution.options import Options
 from resnet.optimization import monitor
 from resnet.run import (
   checkpoint,
   data_record,
   description,
+  extension,
   progress,
   report,
   software,
@@ -36,6 +35,7 @@ from resnet.run import (
 )
 from resnet.run.run_folder import RunFolder
 from resnet.run.stopwatch import Stopwatch
+from resnet.weights import starting
 
 
 @dataclasses.dataclass
@@ -124,7 +124,7 @@ def start(config: schema.Config, group: Group, folder: RunFolder,
   """
   with watch.activity('start_up'):
     train_source, eval_source, data = _load_data(
-        config, group, folder, options.reading)
+        config, group, folder, options)
     plan.check(config, train_source.size)
     for warning in (plan.warning(config, train_source.size),
                     strategy.without_xla_warning(options.jit, group.strategy)):
@@ -139,8 +139,13 @@ def start(config: schema.Config, group: Group, folder: RunFolder,
     total_steps = plan.total_steps(config, train_source.size)
     checkpoints = checkpoint.Checkpoints(
         folder.checkpoints, state.paths,
-        {'config': schema.to_dict(config), 'data': data}, options.keep_last)
+        {'config': schema.to_dict(config), 'data': data}, options.keep_last,
+        extension.earlier(folder.path, folder.before))
     step = restore(checkpoints, group, state, total_steps)
+    init = starting.begin(
+        options, group, folder, step, config, model, state, data['classes'])
+    if init and not step:
+      check_weights(group, state)
     train = trainer.Train(
         config, group.strategy, model, state, train_source, jit=options.jit,
         first_step=step, digest_positions=options.log_positions,
@@ -162,25 +167,27 @@ def start(config: schema.Config, group: Group, folder: RunFolder,
         first_step=step, step=step, lap_step=step, saved_at=time.monotonic(),
         ends_early=monitor.ends(
             state.monitor.numpy().tolist(), config.monitor))
-    _describe(run, data)
+    _describe(run, data, init)
   return run
 
 
 def check_finished(config: schema.Config, workdir: pathlib.Path,
-                   reading: Reading) -> dict[str, Any] | None:
-  """Checks that a finished run has been trained on the data that are there now.
+                   options: Options) -> dict[str, Any] | None:
+  """Checks that a finished run is the one that is asked for.
 
-  It has nothing left to do, so that the data may be gone; then it only warns.
+  It must have been trained on the data that are there now. It has nothing left
+  to do, so that the data may be gone; then it only warns.
 
   Returns:
     The record of the data, if the run folder has none; see identity.record.
 
   Raises:
-    UserError: the data differ.
+    UserError: the data differ, or the weights that it began from.
   """
+  starting.check(options, description.read(workdir), workdir)
   try:
     data = identity.record(*(
-        split.identity for split in _open_splits(config, reading)))
+        split.identity for split in _open_splits(config, options.reading)))
   except (UserError, TryAgain) as error:
     command_line.warn('the data of this run are not compared with those that '
                       f'are there now: {error}')
@@ -214,26 +221,26 @@ def _open_splits(config, reading):
           for split in (data.train_split, data.eval_split)]
 
 
-def _load_data(config, group, folder, reading):
+def _load_data(config, group, folder, options):
   """Returns (training split, evaluation split, their record).
 
   Raises:
     UserError: they are not the ones that the run began with.
     Disagreement: the workers have different ones.
   """
-  splits = _open_splits(config, reading)
+  splits = _open_splits(config, options.reading)
   data = identity.record(*(split.identity for split in splits))
   group.check_same(
       {'data sets': [json.dumps(data).encode()]}, 'prepare the same data on '
       'all workers, or give a --data_dir that they share')
   begun = bool(checkpoint.steps_in(folder.checkpoints))
   if begun or (folder.path / data_record.FILE).exists():
-    lack = data_record.check(folder.path, data)
+    lack = data_record.check(folder.path, data, options.extend)
     if lack and group.is_chief:
       command_line.warn(f'{lack}: it is written anew' + (
           ', if the checkpoints were trained on the same data.' if begun
           else '.'))
-  return *(sources.decoded(split, reading) for split in splits), data
+  return *(sources.decoded(split, options.reading) for split in splits), data
 
 
 def restore(checkpoints: checkpoint.Checkpoints, group: Group,
@@ -253,34 +260,11 @@ def restore(checkpoints: checkpoint.Checkpoints, group: Group,
     if step and not group.is_chief:
       checkpoints.restore(step, last_step=last_step)
 
-  step = group.of_chief(_on_all(group, restore_newest))
-  _on_all(group, restore_same)
+  failed = 'The checkpoint cannot be restored'
+  step = group.of_chief(agreement.on_all(group, restore_newest, failed))
+  agreement.on_all(group, restore_same, failed)
   check_weights(group, state)
   return step
-
-
-def _on_all(group: Group, action: Callable[[], Any]) -> Any:
-  """Returns action(), once it has succeeded on all workers.
-
-  Raises:
-    UserError, TryAgain: it failed, here or elsewhere. All workers raise: those
-      on which it failed their own error, the others one that names them.
-  """
-  result, failure = None, None
-  try:
-    result = action()
-  except (UserError, TryAgain) as error:
-    if group.is_alone:
-      raise
-    failure = error
-  lasting, passing = group.exchange([
-      isinstance(failure, UserError), isinstance(failure, TryAgain)]).T
-  failed = [str(rank) for rank in np.flatnonzero(lasting + passing)]
-  if failed:
-    raise (Disagreement if lasting.any() else Postponed)(
-        failure or 'The checkpoint cannot be restored on worker '
-        f'{", ".join(failed)}, whose own message says why.') from failure
-  return result
 
 
 def _events(config, options, train_size):
@@ -292,19 +276,33 @@ def _events(config, options, train_size):
           plan.every_steps(options.save_every_steps))
 
 
-def _describe(run, data):
+def _describe(run, data, init):
   """Says what the run is: in its folder, in TensorBoard and on the screen."""
   replicas, before = report.replicas(run.group), run.folder.description
   settings = surroundings.of(run.options, software.code_digest())
   if run.group.is_chief:
+    if run.folder.before:
+      extended = extension.record(
+          run.folder.path, run.step, run.folder.before, run.config)
+      run.bar.say(extended)
+      run.written.write_text('extension', extended, run.step)
     run.folder.describe(run.config, data,
-                        {'replicas': replicas, 'settings': settings})
+                        {'replicas': replicas, 'settings': settings,
+                         'data_dir': run.options.reading.folder,
+                         **({'init': init} if init else {})})
     if not run.step:
       run.written.write_text('config', report.config_text(run.config))
       run.written.write_settings(schema.plain_fields(run.config))
+      if init:
+        run.written.write_text('init_from', report.json_text(init))
   run.bar.say(report.start_text(
       run.config, replicas, run.step, run.total_steps, run.folder.path))
   if not run.step:
+    if init:
+      run.bar.say(starting.text(init))
+    if run.config.finetune.frozen:
+      run.bar.say(report.frozen_text(run.config, sum(
+          p.shape.num_elements() for p in run.state.params)))
     return
   if replicas != before.get('replicas'):
     run.bar.say(report.moved_text(before.get('replicas'), replicas))

@@ -1,4 +1,5 @@
 """Everything that a run changes while it trains; saving it saves the run."""
+from collections.abc import Sequence
 import concurrent.futures
 import hashlib
 from typing import NamedTuple
@@ -7,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from resnet.models import parts
 from resnet.optimization import optimizers
 
 _FIRST_LOSS_SCALE = 2.0**15
@@ -16,9 +18,12 @@ class State(NamedTuple):
   """Plain variables, the same on every replica at all times."""
   step: tf.Variable  # int64, updates done; also the position in the data.
   params: list[tf.Variable]  # float32, trainable.
-  statistics: list[tf.Variable]  # float32, batch norm's moving statistics.
+  # float32, all that is not trainable: batch norm's moving statistics, and what
+  # config.finetune freezes.
+  statistics: list[tf.Variable]
+  moving: list[tf.Variable]  # Those of the statistics that training changes.
   slots: list[list[tf.Variable]]  # One list like params per optimizer slot.
-  averages: list[tf.Variable]  # Of params and statistics; empty: none are kept.
+  averages: list[tf.Variable]  # Of params and moving; empty: none are kept.
   rate_scale: tf.Variable  # float32, see schedules.reduced.
   monitor: tf.Variable  # float64 [4], see optimization/monitor.py.
   recovery: tf.Variable  # int64 [2]: returns, batches left out; recovery.py.
@@ -32,7 +37,8 @@ class State(NamedTuple):
 
 
 def create(model: keras.Model, *, optimizer: str, precision: str,
-           mean: np.ndarray, stddev: np.ndarray, ema: bool = False) -> State:
+           mean: np.ndarray, stddev: np.ndarray, ema: bool = False,
+           frozen: Sequence[str] = ()) -> State:
   """Creates the state at step 0. Call it in the strategy's scope.
 
   Args:
@@ -42,12 +48,15 @@ def create(model: keras.Model, *, optimizer: str, precision: str,
     mean: float32 [c] or [h, w, c], in units of 0..255.
     stddev: float32 [c], in the same units.
     ema: whether to keep averages of the weights.
+    frozen: what freezing.freeze has frozen in the model.
   """
   params = [v.value for v in model.trainable_variables]
   statistics = [v.value for v in model.non_trainable_variables]
+  still = parts.frozen([v.path for v in model.variables], frozen)
+  moving = [v for v in model.non_trainable_variables if v.path not in still]
   slots = [[_variable(tf.zeros(p.shape)) for p in params]
            for _ in optimizers.SLOTS[optimizer]]
-  averaged = [*model.trainable_variables, *model.non_trainable_variables]
+  averaged = [*model.trainable_variables, *moving]
   averages = [_variable(tf.identity(v.value)) for v in averaged if ema]
   scale = _FIRST_LOSS_SCALE if precision == 'float16' else 1.0
   single = {
@@ -67,16 +76,22 @@ def create(model: keras.Model, *, optimizer: str, precision: str,
   for name, slot in zip(optimizers.SLOTS[optimizer], slots):
     paths.update((f'{name}/{v.path}', s)
                  for v, s in zip(model.trainable_variables, slot))
+  if ema:  # What is frozen is its own average.
+    paths.update((f'average/{v.path}', v.value) for v in model.variables)
   paths.update((f'average/{v.path}', a) for v, a in zip(averaged, averages))
-  return State(params=params, statistics=statistics, slots=slots,
+  return State(params=params, statistics=statistics,
+               moving=[v.value for v in moving], slots=slots,
                averages=averages, paths=paths, **single)
 
 
 def averaged(state: State) -> State:
   """Returns the state with the averages in place of weights and statistics."""
   count = len(state.params)
-  return state._replace(params=state.averages[:count],
-                        statistics=state.averages[count:])
+  moving = {id(variable): average for variable, average in zip(
+      state.moving, state.averages[count:], strict=True)}
+  return state._replace(
+      params=state.averages[:count],
+      statistics=[moving.get(id(v), v) for v in state.statistics])
 
 
 def digests(state: State) -> list[bytes]:

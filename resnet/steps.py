@@ -8,6 +8,7 @@ unpacking. XLA may compile 1 and 3. A collective inside a compiled function
 fails on more than one replica, so 2 stays outside of both.
 """
 from collections.abc import Callable, Mapping, Sequence
+import itertools
 from typing import Any
 
 import keras
@@ -78,7 +79,8 @@ def update(
     gradients: Sequence[tf.Tensor], loss_scale: tf.Tensor,
     good_steps: tf.Tensor, rate_scale: tf.Tensor, step: tf.Tensor, *,
     optimizer: schema.Optimizer, schedule: schema.Schedule, rate_floor: float,
-    names: Sequence[str], total_steps: int, warmup_steps: int, precision: str
+    names: Sequence[str], total_steps: int, warmup_steps: int, precision: str,
+    rate_factors: Sequence[float] = ()
     ) -> tuple[list[tf.Tensor], list[list[tf.Tensor]], tf.Tensor, tf.Tensor]:
   """Applies the optimizer to the gradients of the whole global batch.
 
@@ -100,6 +102,7 @@ def update(
     total_steps: updates of the run.
     warmup_steps: updates over which the learning rate rises.
     precision: 'float16' adapts the scale; with others it stays.
+    rate_factors: see optimizers.apply.
 
   Returns:
     (params, slots, loss_scale, good_steps) after the update.
@@ -113,7 +116,7 @@ def update(
         params, slots, clipping.clip(
             params, gradients, optimizer=optimizer, names=names),
         optimizer=optimizer, decayed=optimizers.decayed(names, optimizer),
-        step=step, learning_rate=rate)
+        step=step, learning_rate=rate, rate_factors=rate_factors)
 
   if precision != 'float16':
     return *apply(params, slots, gradients), loss_scale, good_steps
@@ -134,8 +137,8 @@ def local_share(
     params: Sequence[tf.Tensor], statistics: Sequence[tf.Tensor],
     mean: tf.Tensor, stddev: tf.Tensor, loss_scale: tf.Tensor,
     batch: Mapping[str, tf.Tensor], host: tf.Tensor, *,
-    forward_backward: Callable, digest: Callable, packing: Packing
-    ) -> list[tf.Tensor]:
+    forward_backward: Callable, digest: Callable, packing: Packing,
+    moves: Sequence[bool] = ()) -> list[tf.Tensor]:
   """Computes what this replica adds to the step's sum.
 
   Args:
@@ -148,13 +151,17 @@ def local_share(
     host: float32 [k], what the processes tell each other.
     forward_backward: the function above, with its keyword arguments bound.
     digest: positions int64 [b] -> float32 [d], to be summed.
-    packing: of gradients, statistics and float32 [k + 3 + d].
+    packing: of gradients, moving statistics and float32 [k + 3 + d].
+    moves: like statistics: whether training changes each one; (): all.
 
   Returns:
     The vectors to sum over replicas, see Packing.pack.
   """
   gradients, statistics, sums = forward_backward(
       params, statistics, mean, stddev, loss_scale, batch)
+  # Sums over replicas would round what is frozen.
+  statistics = list(itertools.compress(
+      statistics, moves or itertools.repeat(True)))
   return packing.pack(gradients, statistics, tf.concat(
       [host, sums, digest(batch['position'])], 0))
 
@@ -170,7 +177,7 @@ def apply_total(
   Args:
     params: see update.
     slots: see update.
-    averages: of params and statistics, see averages.update; or empty.
+    averages: of params and moving statistics, see averages.update; or empty.
     loss_scale: see update.
     good_steps: see update.
     rate_scale: see update.
@@ -181,8 +188,8 @@ def apply_total(
     packing: as in `local_share`.
 
   Returns:
-    ((params, slots, loss_scale, good_steps, statistics, averages), float32
-    [k + 3 + d]).
+    ((params, slots, loss_scale, good_steps, moving statistics, averages),
+    float32 [k + 3 + d]).
   """
   gradients, statistics, sums = packing.unpack(vectors)
   new = update(params, slots, gradients, loss_scale, good_steps, rate_scale,
@@ -223,7 +230,7 @@ def replica_train_step(
   tf.nest.map_structure(
       lambda variable, value: variable.assign(value),
       (state.params, state.slots, state.loss_scale, state.good_steps,
-       state.statistics, state.averages), new)
+       state.moving, state.averages), new)
   sizes = [host.shape[0], 3, sums.shape[0] - host.shape[0] - 3]  # pyright: ignore[reportOptionalOperand]
   host, sums, drawn = tf.split(sums, sizes)  # pyright: ignore[reportArgumentType]
   state.sums.assign_add(sums)

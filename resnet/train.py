@@ -18,7 +18,6 @@ from configs.process import (
 )
 from configs.process.errors import UserError
 from launch.cluster import cluster_flags, contract
-from pipelines import reading_flags
 from resnet.distribution import heartbeats, stop_signals
 from resnet.execution import execution_flags, training_flags
 
@@ -45,7 +44,7 @@ def main(parsed) -> int:
     # them.
     summary = run_folder.finished(workdir, config)
     if summary:
-      session.check_finished(config, workdir, reading_flags.get())
+      session.check_finished(config, workdir, training_flags.options())
       print(report.finished_text(summary, workdir))
       return command_line.DONE
   end = time.monotonic() + 60 * (flags.FLAGS.max_mins or math.inf)

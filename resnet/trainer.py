@@ -184,13 +184,15 @@ class Train:
         strategy, jit, config.model.sync_batch_norm)
     compile_rest = compilation.compiler(strategy, jit)
     packing = Packing.of(
-        self._state.params, self._state.statistics,
+        self._state.params, self._state.moving,
         replicas=strategy.num_replicas_in_sync,
         precision=config.reduce_precision, pack_mib=pack_mib)
+    moving = set(map(id, self._state.moving))
     return functools.partial(
         steps.replica_train_step, self._state,
         local_share=compile_share(functools.partial(
             steps.local_share, packing=packing, digest=digest,
+            moves=[id(v) in moving for v in self._state.statistics],
             forward_backward=bound_steps.forward_backward(
                 config, model, augment))),
         apply_total=compile_rest(functools.partial(

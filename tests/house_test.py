@@ -41,7 +41,7 @@ def test_functions_have_80_lines_at_most_and_most_have_25():
   assert ninetieth <= 25
 
 
-@pytest.mark.parametrize('package, most', [('launch', 12), ('resnet', 28)])
+@pytest.mark.parametrize('package, most', [('launch', 12), ('resnet', 29)])
 def test_a_folder_is_seen_at_a_glance(package, most):
   entries = [path.name for path in (_ROOT / package).iterdir()
              if path.name != '__pycache__']

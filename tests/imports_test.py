@@ -78,10 +78,16 @@ def test_pipelines_meet_the_model_in_few_files():
              if 'pipelines' in _packages(imports) and not _is_program(module)}
   assert {module for module in meeting
           if not module.startswith('resnet.tools.')} == {
-              'resnet.trainer', 'resnet.evaluator', 'resnet.compilation',
+              'resnet.api', 'resnet.trainer', 'resnet.evaluation.evaluator',
+              'resnet.compilation',
               'resnet.bound_steps',
+              'resnet.evaluation.examples', 'resnet.evaluation.trained',
               'resnet.network', 'resnet.session',
               'resnet.distribution.feeding', 'resnet.execution.options',
+              'resnet.exporting.exports', 'resnet.exporting.inference',
+              'resnet.exporting.pictures', 'resnet.exporting.plain_pixels',
+              'resnet.inference.predictions',
+              'resnet.inference.prediction_sheet',
               'resnet.reporting.first_images', 'resnet.reporting.parts',
               'resnet.execution.training_flags'}
 
@@ -99,7 +105,7 @@ def test_the_trainer_knows_addresses_but_no_launcher():
     'optimization.optimizers', 'optimization.schedules', 'steps'])
 def test_device_code_knows_no_loop(name):
   above = {'resnet.loop', 'resnet.session', 'resnet.trainer',
-           'resnet.evaluator', 'resnet.train'}
+           'resnet.evaluation.evaluator', 'resnet.train'}
   modules = _modules('resnet')
   assert above <= modules.keys()
   assert not modules[f'resnet.{name}'] & above

@@ -179,9 +179,16 @@ def _check_type(path, value, field_type):
     return
   if not _fits(value, field_type):
     raise _wrong_type(path, value, _TYPE_NAMES[field_type])
-  if isinstance(value, str) and printable(value, len(value)) != value:
+  if isinstance(value, str) and _is_not_text(path, value):
     raise UserError(f'config.{path}={_shown(value)} has control characters, or '
                     'is not UTF-8: give plain text.')
+
+
+def _is_not_text(path, value):
+  text = value
+  if path == 'code':  # Lines of source.
+    text = value.translate({ord('\n'): ' ', ord('\t'): ' ', ord('\r'): ' '})
+  return printable(text, len(text)) != text
 
 
 def _fits(value: Any, field_type: type) -> bool:

@@ -16,8 +16,18 @@ A single one, by default the plain network of 20 layers:
 
 Everything but the length is as in cifar10_resnet20. The paper's 164 epochs need
 a GPU: add --config.train_epochs=0 --config.train_steps=64000 behind the `--`.
-These 4 epochs are for two CPU cores, on which all four runs should take about
-an hour. Not measured here yet.
+These 2 epochs are for two CPU cores. Measured on 2026-11-29 on a JPEG-lossy
+copy of CIFAR-10, on 2 cores of an AMD EPYC that other work used too:
+
+                      plain 20  plain 56  residual 20  residual 56
+  test accuracy         0.5217    0.2839       0.5839       0.3666
+  test loss             1.2855    1.8595       1.1495       1.6885
+  training loss         1.3250    1.8930       1.1655       1.7239
+  minutes                  7.6      32.1          9.2         30.1
+
+So the deeper plain network is worse, in training and in test, and shortcuts
+help at both depths, as in the paper. That the deeper residual network is the
+better one does not show yet: 2 epochs are an eightieth of the paper's.
 """
 from configs import cifar10_resnet20, schema
 
@@ -25,5 +35,5 @@ from configs import cifar10_resnet20, schema
 def get_config() -> schema.Config:
   config = cifar10_resnet20.get_config()
   config.model.shortcut = 'none'
-  config.train_steps, config.train_epochs = 0, 4
+  config.train_steps, config.train_epochs = 0, 2
   return config

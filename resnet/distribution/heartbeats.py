@@ -17,13 +17,16 @@ import platform
 import sys
 import threading
 import time
+import types
 from typing import Any, TextIO
 
 from configs.process import atomic_file, json_file
 from configs.process.errors import TryAgain, UserError
 
 FOLDER = 'workers'
+ENDED = 'ended'  # The phase of a worker that stopped or finished by itself.
 _EVERY_SECS = 1.0
+_LEAVE_SECS = 5.0  # For a write that is under way on a slow file system.
 _is_text = lambda value: isinstance(value, str)
 _FIELDS = {'host': _is_text, 'phase': _is_text, 'step': json_file.is_whole,
            'time': json_file.is_number}  # That others read.
@@ -51,16 +54,24 @@ class Heartbeats:
     self._stall_secs, self._clock = stall_secs, clock
     self._stream = stream or sys.stderr
     self._ended, self._reported = threading.Event(), False
+    self._thread = threading.Thread(target=self._beat_on, daemon=True)
     self._last: dict[str, Any] = {
         'rank': rank, 'host': platform.node(), 'pid': os.getpid()}
     self.note('start-up', 0)
 
   def __enter__(self) -> 'Heartbeats':
-    threading.Thread(target=self._beat_on, daemon=True).start()
+    self._thread.start()
     return self
 
-  def __exit__(self, *_) -> None:
+  def __exit__(self, kind: type[BaseException] | None,
+               error: BaseException | None,
+               trace: types.TracebackType | None) -> None:
+    """Ends it. Unless the worker failed, writes that it ended."""
     self._ended.set()
+    if error is None:
+      self._thread.join(_LEAVE_SECS)
+      self.note(ENDED, self._last['step'])
+      self.beat()
 
   def note(self, phase: str, step: int) -> None:
     """Notes what this worker begins now.

@@ -62,7 +62,7 @@ def evaluate(
   scores = logits(params, statistics, mean, stddev, batch, model=model,
                   standardize=standardize, flip=flip)
   label, weight = batch['label'], batch['weight']
-  target = losses.targets_of(label, scores.shape[-1])
+  target = losses.targets_of(label, scores.shape[-1])  # pyright: ignore[reportArgumentType]
   per_example = [loss(scores, target), losses.in_top(scores, label, 1),
                  losses.in_top(scores, label, 5), tf.ones_like(weight),
                  *(tf.cast(metric(label, scores), tf.float32)

@@ -3,6 +3,7 @@
 None of them changes what is trained. training_flags and execution_flags define
 the flags.
 """
+import os
 from typing import NamedTuple
 
 from launch.cluster import contract
@@ -30,6 +31,10 @@ class Options(NamedTuple):
   deterministic: bool = False
   collectives: str = 'auto'
   pack_mib: int = 0
+  # What a new run starts from, see weights/starting.py; None: fresh weights.
+  init_from: str | os.PathLike[str] | None = None
+  keep_optimizer: bool = False
+  extend: bool = False  # Whether a run may train on with another config.
 
 
 class WorkerOptions(NamedTuple):

@@ -27,6 +27,19 @@ def parse(argv: list[str]) -> tuple[schema.Config, str, list[str]]:
     flags.adopt_module_key_flags(shared)
   path_flags.define(
       'workdir', None, 'The run folder. Default: runs/<recipe>.')
+  path_flags.define(
+      'init_from', None, 'What a new run starts from: the weights of another '
+      'run (RUN, RUN:best or RUN:STEP) or a file of weights. Its classifier is '
+      'made new if the classes are others. Read once: a run that is continued '
+      'does not need it. Default: fresh weights.')
+  flags.DEFINE_bool(
+      'keep_optimizer', _DEFAULTS.keep_optimizer, 'With --init_from=RUN: also '
+      "takes over the state of that run's optimizer and its averages, but not "
+      'its step, which counts from 0.')
+  flags.DEFINE_bool(
+      'extend', _DEFAULTS.extend, 'Trains a run on with another length, '
+      'schedule or evaluation than it began with; what changed at which step '
+      'is kept in the run folder.')
   flags.DEFINE_integer(
       'steps_per_call', _DEFAULTS.steps_per_call, 'Updates in each host call. '
       "0: about one second's worth.", lower_bound=0)

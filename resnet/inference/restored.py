@@ -20,6 +20,7 @@ from resnet.run import (
   checkpoint,
   checkpoint_choice,
   data_record,
+  extension,
   run_config,
   run_folder,
 )
@@ -61,8 +62,8 @@ def restore(workdir: str | os.PathLike, which: str = 'latest',
       len(data['classes']), *_no_statistics(config, shape))
   folder = workdir / run_folder.CHECKPOINTS
   step = checkpoint.Checkpoints(
-      folder, state.paths, {'config': schema.to_dict(config)}).restore(
-          step, set_aside=False)
+      folder, state.paths, {'config': schema.to_dict(config)},
+      earlier=extension.earlier(workdir)).restore(step, set_aside=False)
   if step is None:
     raise UserError(f'There is no checkpoint in {folder}: train first, with '
                     f'`python -m resnet.train --workdir={workdir}`.')

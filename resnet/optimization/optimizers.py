@@ -31,7 +31,8 @@ def decayed(names: Sequence[str], optimizer: schema.Optimizer) -> list[bool]:
 
 def apply(params: Sequence[tf.Tensor], slots: Sequence[Sequence[tf.Tensor]],
           gradients: Sequence[tf.Tensor], *, optimizer: schema.Optimizer,
-          decayed: Sequence[bool], step: tf.Tensor, learning_rate: tf.Tensor
+          decayed: Sequence[bool], step: tf.Tensor, learning_rate: tf.Tensor,
+          rate_factors: Sequence[float] = ()
           ) -> tuple[list[tf.Tensor], list[list[tf.Tensor]]]:
   """Returns the parameters and slots after one update.
 
@@ -43,11 +44,14 @@ def apply(params: Sequence[tf.Tensor], slots: Sequence[Sequence[tf.Tensor]],
     decayed: like params: whether weight decay shrinks each one.
     step: int64 scalar, updates before this one.
     learning_rate: float32 scalar.
+    rate_factors: like params: what multiplies the rate of each one; (): 1.
   """
   rule, count = _RULES[optimizer.name], tf.cast(step + 1, tf.float32)
-  new = [rule(param, own, gradient, decay, optimizer, learning_rate, count)
-         for param, gradient, decay, *own in zip(
-             params, gradients, decayed, *slots, strict=True)]
+  factors = rate_factors or [1.0] * len(params)
+  new = [rule(param, own, gradient, decay, optimizer,
+              learning_rate * factor if factor != 1 else learning_rate, count)
+         for param, gradient, decay, factor, *own in zip(
+             params, gradients, decayed, factors, *slots, strict=True)]
   new_params, *new_slots = map(list, zip(*new, strict=True))
   return new_params, new_slots
 

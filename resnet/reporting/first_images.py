@@ -3,23 +3,19 @@
 They are shown in the order of the run, from left to right, as evaluation sees
 them: `python -m pipelines.show` draws what augmentation makes of them.
 """
-import io
 from typing import Any
 
-import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 import tensorflow as tf
 
 from configs import schema
 from configs.process.errors import TryAgain, UserError
 from pipelines import batches, identity, sources
 from pipelines.options import Reading
+from resnet.reporting import picture_sheet
 from resnet.reporting.unavailable import Unavailable
 from resnet.run import data_record
 
-_ROWS, _COLUMNS = 4, 8
-_LEAST, _MOST = 96, 256  # Pixels a side of an image in the picture.
-_GAP, _CAPTION, _FONT = 4, 16, 11  # Pixels.
+_ROWS = 4
 
 
 def open_split(config: schema.Config, data: dict[str, Any],
@@ -61,7 +57,7 @@ def draw(config: schema.Config, source: sources.Source,
     source: its training split.
     classes: the names of the classes, in the order of their labels.
   """
-  count = min(_ROWS * _COLUMNS, source.size)
+  count = min(_ROWS * picture_sheet.COLUMNS, source.size)
   try:
     batch = next(iter(batches.train(
         source, seed=config.seed, global_batch=count, first_step=0,
@@ -69,50 +65,11 @@ def draw(config: schema.Config, source: sources.Source,
   except tf.errors.OpError as error:
     raise source.explain(range(source.size)) or error from error
   images, labels = batch['image'].numpy(), batch['label'].numpy()
-  return _png(_sheet([_cell(image) for image in images],
-                     [caption(classes, label) for label in labels]))
+  return picture_sheet.png(
+      images, [caption(classes, label) for label in labels])
 
 
 def caption(classes: list[str], label: int) -> str:
   """Returns the label of an image, with the name of its class if it has one."""
   name = classes[label]
   return name if name == str(label) else f'{label}: {name}'
-
-
-def _cell(image):
-  """Returns uint8 [h, w, 1 or any >= 3] as a picture that is easy to see."""
-  colors = image[..., :3] if image.shape[-1] >= 3 else image[..., 0]
-  picture = Image.fromarray(np.ascontiguousarray(colors)).convert('RGB')
-  side = max(picture.size)
-  if side > _MOST:
-    picture.thumbnail((_MOST, _MOST))
-  elif side < _LEAST:
-    factor = -(-_LEAST // side)
-    picture = picture.resize(
-        (factor * picture.width, factor * picture.height),
-        Image.Resampling.NEAREST)
-  return picture
-
-
-def _sheet(pictures, captions):
-  """Arranges pictures of one size in rows, with their captions."""
-  width, height = pictures[0].size
-  columns = min(_COLUMNS, len(pictures))
-  across, down = width + _GAP, height + _CAPTION + _GAP
-  sheet = Image.new('RGB', (columns * across + _GAP,
-                            -(-len(pictures) // columns) * down + _GAP),
-                    'white')
-  pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT)
-  for i, (picture, text) in enumerate(zip(pictures, captions)):
-    x, y = i % columns * across + _GAP, i // columns * down + _GAP
-    sheet.paste(picture, (x, y))
-    while len(text) > 1 and pen.textlength(text, font) > width:
-      text = text.rstrip('…')[:-1] + '…'
-    pen.text((x, y + height + 1), text, 'black', font)
-  return sheet
-
-
-def _png(picture):
-  content = io.BytesIO()
-  picture.save(content, 'PNG')
-  return content.getvalue()

@@ -41,7 +41,8 @@ class Checkpoints:
 
   def __init__(self, folder: str | os.PathLike,
                variables: Mapping[str, tf.Variable],
-               identity: Mapping[str, Any], keep_last: int = 3):
+               identity: Mapping[str, Any], keep_last: int = 3,
+               earlier: Iterable[Mapping[str, Any]] = ()):
     """Reads and writes nothing yet.
 
     Args:
@@ -49,10 +50,12 @@ class Checkpoints:
       variables: what to save and restore, by name; one is `step`.
       identity: what is trained, see checkpoint_match.mismatch.
       keep_last: how many of the newest checkpoints to keep.
+      earlier: what else checkpoints of this run may be of, see extension.py.
     """
     self._folder = pathlib.Path(folder)
     self._variables, self._identity = dict(variables), identity
-    self._keep_last = keep_last
+    self._keep_last, self._identities = keep_last, [identity, *(
+        {group: one.get(group) for group in identity} for one in earlier)]
     self._writer = concurrent.futures.ThreadPoolExecutor(1, 'checkpoint')
     self._saving: concurrent.futures.Future | None = None
     self._has_warned = False
@@ -173,8 +176,7 @@ class Checkpoints:
       command_line.warn(
           f'the file system of {self._folder} cannot fsync: a power cut may '
           'lose the newest checkpoint.')
-    steps = self.steps()
-    if step not in steps:
+    if step not in (steps := self.steps()):
       raise self._not_written(
           step, FileNotFoundError(errno.ENOENT, 'another program deleted it'))
     for old in sorted(set(steps[:-self._keep_last]) - best_steps):
@@ -253,7 +255,7 @@ class Checkpoints:
           f'The checkpoint {prefix} cannot be read now ({reason}), and nothing '
           'was changed: rerun the same command; if its files are lost, delete '
           'them to continue from the checkpoint before it.') from error
-    why = checkpoint_match.mismatch(tensors, self._variables, self._identity)
+    why = self._mismatch(tensors)
     if not why and tensors['step'] != step:
       why = f'it holds step {tensors["step"]}, not {step}'
     if not why and last_step is not None and step > last_step:
@@ -264,6 +266,12 @@ class Checkpoints:
           f' was changed: move ckpt-{step}.* out of that folder to continue '
           'from the checkpoint before it, or give another --workdir.')
     return tensors
+
+  def _mismatch(self, tensors):
+    """Returns why a checkpoint is not of this run; '' if it is."""
+    why = [checkpoint_match.mismatch(tensors, self._variables, identity)
+           for identity in self._identities]
+    return '' if '' in why else why[0]
 
   def _assign(self, tensors):
     for name, variable in self._variables.items():

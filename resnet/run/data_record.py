@@ -16,12 +16,14 @@ _MOST_CLASSES = 5  # Whose names are shown.
 _DIGITS = 8  # Of a digest that are shown.
 
 
-def check(folder: pathlib.Path, now: Mapping[str, Any]) -> str:
+def check(folder: pathlib.Path, now: Mapping[str, Any],
+          extend: bool = False) -> str:
   """Checks that a run has the data that it began with.
 
   Args:
     folder: the run folder.
     now: the record of the data that are there now.
+    extend: whether the evaluation split may differ.
 
   Returns:
     '', or why there is nothing to compare with, the beginning of a sentence.
@@ -36,7 +38,8 @@ def check(folder: pathlib.Path, now: Mapping[str, Any]) -> str:
     return f'{path} is damaged ({damage.reason})'
   if before is None:
     return f'there is no {path} yet'
-  found = differences(before, now)
+  found = differences(before, now if not extend else {
+      **now, 'eval': before['eval']})
   if found:
     raise UserError(
         f'--workdir={folder} holds a run on other data ({"; ".join(found)}): '

@@ -18,7 +18,8 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
 
   Returns:
     {'summary': see report.summary, 'replicas': see report.replicas, 'settings':
-    see surroundings.of, 'versions': {package: text}}, as far as they are known.
+    see surroundings.of, 'versions': {package: text}, 'data_dir': the folder of
+    its data, 'init': see weights/starting.py}, as far as they are known.
   """
   path = folder / FILE
   try:
@@ -54,6 +55,17 @@ def _are_texts(value):
       isinstance(text, str) for text in value.values())
 
 
+def _is_start(value):
+  return (isinstance(value, dict)
+          and all(isinstance(value.get(name), str)
+                  for name in ('what', 'source', 'digest', 'statistics'))
+          and (value.get('step') is None or type(value['step']) is int)
+          and isinstance(value.get('made_new'), list)
+          and all(isinstance(name, str) for name in value['made_new'])
+          and isinstance(value.get('keep_optimizer'), bool))
+
+
 _SHAPES: Mapping[str, Callable[[Any], bool]] = {
     'summary': report.is_summary, 'replicas': _are_replicas,
-    'settings': _are_texts, 'versions': _are_texts}
+    'settings': _are_texts, 'versions': _are_texts,
+    'data_dir': lambda value: isinstance(value, str), 'init': _is_start}

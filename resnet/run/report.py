@@ -3,23 +3,28 @@ from collections.abc import Mapping, Sequence
 import json
 import os
 import re
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from configs import schema
 from configs.process import json_file
-from resnet.distribution.group import Group
 from resnet.run import progress, summaries
 from resnet.run.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+  from resnet.distribution.group import Group
 
 _WAITS, _WAIT_FRACTION = 3, 0.1  # Log points, and share of their time.
 # Of surroundings.differences: a flag whose value was known.
 _FLAG_CHANGE = re.compile('(--[a-z_]+): (?!not set)(.*) -> ')
 _FIGURES = ('step', 'best_step', 'best_accuracy', 'accuracy', 'examples',
             'seconds')
+# What every evaluation may have; the rest are the recipe's own metrics.
+_EVALUATED = ('accuracy', 'top5_accuracy', 'loss', 'examples', 'skipped_images',
+              'epoch', 'split', 'step', 'time')
 _SHARES = ('training', 'input_wait', 'evaluation', 'checkpoints', 'start_up')
 
 
-def replicas(group: Group) -> dict[str, Any]:
+def replicas(group: 'Group') -> dict[str, Any]:
   """Returns what trains: {'workers': int, 'devices': [str] of each}."""
   return {'workers': group.count,
           'devices': [device.rpartition('/device:')[2]
@@ -46,6 +51,17 @@ def start_text(config: schema.Config, replicas: Mapping[str, Any], step: int,
           f'{config.global_batch // count} images per step '
           f'({_replicas_text(replicas)}); '
           f'{start} {total_steps} steps in {path}')
+
+
+def frozen_text(config: schema.Config, trained: int) -> str:
+  """Returns one line for a run of which parts are frozen.
+
+  Args:
+    config: what is trained.
+    trained: numbers that training changes, without batch norm's statistics.
+  """
+  return (f'frozen: {", ".join(config.finetune.frozen)}; {trained:,} weights '
+          'are trained')
 
 
 def moved_text(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
@@ -85,8 +101,10 @@ def values_text(values: Mapping[str, float]) -> str:
           if 'top5_accuracy' in values else '')
   skipped = (f', {values["skipped_images"]} bad images skipped'
              if 'skipped_images' in values else '')
+  own = ''.join(f', {name} {value:.4f}' for name, value in values.items()
+                if name not in _EVALUATED)
   return (f'accuracy {values["accuracy"]:.4f}{top5}, loss '
-          f'{values["loss"]:.4f}, {values["examples"]} examples counted'
+          f'{values["loss"]:.4f}{own}, {values["examples"]} examples counted'
           f'{skipped}')
 
 
@@ -186,7 +204,12 @@ def stop_text(step: int, path: str | os.PathLike) -> str:
 
 def config_text(config: schema.Config) -> str:
   """Returns the config as a Markdown code block."""
-  return f'```\n{json.dumps(schema.to_dict(config), indent=2)}\n```'
+  return json_text(schema.to_dict(config))
+
+
+def json_text(values: Mapping[str, Any]) -> str:
+  """Returns a JSON object as a Markdown code block."""
+  return f'```\n{json.dumps(values, indent=2)}\n```'
 
 
 def _replicas_text(replicas):

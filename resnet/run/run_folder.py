@@ -16,14 +16,12 @@ import os
 import pathlib
 import platform
 import sys
-import time
 from typing import Any, IO
 
 from configs import schema
 from configs.process import (
   atomic_file,
   command_line,
-  file_lock,
   json_file,
 )
 from configs.process.errors import LASTING, TryAgain, UserError, writing
@@ -33,6 +31,8 @@ from resnet.run import (
   checkpoint,
   data_record,
   description,
+  extension,
+  folder_lock,
   run_config,
   shared_folder,
   software,
@@ -40,8 +40,6 @@ from resnet.run import (
 
 CHECKPOINTS = 'checkpoints'
 _CONFIG = run_config.FILE
-_LEAVE_SECS = 60  # For a process that was killed and is still in the kernel.
-_SAY_SECS = 2  # Most leave sooner.
 
 read_config = run_config.read
 
@@ -53,6 +51,16 @@ class RunFolder:
   lock: IO[str] | None = None  # None: for reading.
   # What is known of the run, see description.read.
   description: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  # What it trained until now, if it is to train on with another config.
+  before: schema.Config | None = None
+
+  def __enter__(self) -> 'RunFolder':
+    return self
+
+  def __exit__(self, *_) -> None:
+    """Lets other processes train in it."""
+    if self.lock:
+      self.lock.close()
 
   @property
   def checkpoints(self) -> pathlib.Path:
@@ -92,7 +100,7 @@ class RunFolder:
 
 
 def open_for_training(workdir: str | os.PathLike, config: schema.Config,
-                      chief: bool = True) -> RunFolder:
+                      chief: bool = True, extend: bool = False) -> RunFolder:
   """Makes or reopens the folder of a run and locks it for this process.
 
   Only the chief does so; the other workers read the folder.
@@ -101,6 +109,7 @@ def open_for_training(workdir: str | os.PathLike, config: schema.Config,
     workdir: path; created if it does not exist.
     config: what is trained.
     chief: whether this process is the one that writes.
+    extend: whether a run with another config is to train on with this one.
 
   Raises:
     UserError: the folder cannot be written, holds something else, holds a run
@@ -109,12 +118,13 @@ def open_for_training(workdir: str | os.PathLike, config: schema.Config,
   """
   path = pathlib.Path(workdir).expanduser()
   if not chief:
-    return RunFolder(path)
+    return RunFolder(path, before=_before(path, workdir, config, extend))
   try:
     _check_ours(path, workdir)
+    before = _before(path, workdir, config, extend)
     (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     lock = _lock(path, workdir)
-    damage = _check_same(path, workdir, config)
+    damage = None if extend else _check_same(path, workdir, config)
   except OSError as error:
     raise _cannot('written', workdir, error) from error
   known = description.read(path)
@@ -122,8 +132,9 @@ def open_for_training(workdir: str | os.PathLike, config: schema.Config,
     command_line.warn(
         f'{damage.path} is damaged ({damage.reason}): it is written anew, if '
         'the checkpoints are of the same configuration.')
-    known.pop('summary', None)  # Whether this run is finished is not known.
-  return RunFolder(path, lock, known)
+  if damage or before:  # Whether this run is finished is not known.
+    known.pop('summary', None)
+  return RunFolder(path, lock, known, before)
 
 
 def finished(workdir: str | os.PathLike,
@@ -147,7 +158,8 @@ def finished(workdir: str | os.PathLike,
   return description.read(path).get('summary')
 
 
-def check_usable(workdir: str | os.PathLike, config: schema.Config) -> None:
+def check_usable(workdir: str | os.PathLike, config: schema.Config,
+                 extend: bool = False) -> None:
   """Checks that a run could be started or continued in a folder.
 
   Writes nothing, so it does not check whether the folder can be written.
@@ -155,6 +167,7 @@ def check_usable(workdir: str | os.PathLike, config: schema.Config) -> None:
   Args:
     workdir: path; need not exist.
     config: what is to be trained.
+    extend: see open_for_training.
 
   Raises:
     UserError: the run could not be started or continued.
@@ -162,7 +175,10 @@ def check_usable(workdir: str | os.PathLike, config: schema.Config) -> None:
   path = pathlib.Path(workdir).expanduser()
   try:
     _check_ours(path, workdir)
-    _check_same(path, workdir, config)
+    if extend:
+      _before(path, workdir, config, extend)
+    else:
+      _check_same(path, workdir, config)
   except OSError as error:
     raise UserError(
         f'--workdir={workdir} cannot be read ({error.strerror}): give a folder '
@@ -207,7 +223,7 @@ def _only_ours(path):
 
   A run that is killed early leaves such a folder.
   """
-  names = (CHECKPOINTS, '.lock', shared_folder.MARK, heartbeats.FOLDER)
+  names = (CHECKPOINTS, folder_lock.FILE, shared_folder.MARK, heartbeats.FOLDER)
   patterns = (f'{_CONFIG}*.partial', f'{contract.DOCTOR_MARK}*')
   return all(
       entry.name in names
@@ -222,49 +238,10 @@ def _can_tell(path):
 
 
 def _lock(path, workdir):
-  """Locks a run folder for this process; returns the open lock file."""
-  lock = (path / '.lock').open('a+', encoding='utf-8', errors='replace')
   try:
-    lacking = _take_once_left(lock)
-  except BlockingIOError as error:
-    holder = _holder(lock)
-    name = f'process {holder}' if holder.isdecimal() else 'another process'
-    raise UserError(
-        f'--workdir={workdir} is in use by {name}: wait for it, stop it, or '
-        'give another folder.') from error
+    return folder_lock.take(path, workdir)
   except OSError as error:
     raise _cannot('locked', workdir, error) from error
-  if lacking:
-    command_line.warn(file_lock.warning(workdir, lacking))
-  lock.truncate(0)
-  lock.write(str(os.getpid()))
-  lock.flush()
-  return lock
-
-
-def _take_once_left(lock):
-  """As file_lock.take, but gives a process that was killed time to leave."""
-  started, warned = time.monotonic(), False
-  while True:
-    try:
-      return file_lock.take(lock)
-    except BlockingIOError:
-      holder, waited = _holder(lock), time.monotonic() - started
-      leaving = holder.isdecimal() and file_lock.is_leaving(holder)
-      if not leaving or waited > _LEAVE_SECS:
-        raise
-    if waited > _SAY_SECS and not warned:
-      warned = True
-      command_line.warn(
-          f'{lock.name} is held by process {holder}, which is being killed or '
-          f'is not on this machine: waiting up to {_LEAVE_SECS} s.')
-    time.sleep(0.1)
-
-
-def _holder(lock):
-  """Returns what the process that holds the lock has written into it."""
-  lock.seek(0)
-  return lock.read().strip()
 
 
 def _check_same(path, workdir, config) -> json_file.Damaged | None:
@@ -287,8 +264,28 @@ def _check_same(path, workdir, config) -> json_file.Damaged | None:
       return damage
     raise
   if differences:
+    extend = (', or add --extend to train it on with the new ones'
+              if extension.can_change(read_config(path), config) else '')
     raise UserError(
         f'--workdir={workdir} holds a run with a different configuration '
         f'({"; ".join(differences)}): give these fields their old values to '
-        'continue it, or give another --workdir.')
+        f'continue it{extend}, or give another --workdir.')
   return None
+
+
+def _before(path, workdir, config, extend) -> schema.Config | None:
+  """Returns the config of a run that --extend changes; None if none changes.
+
+  Raises:
+    UserError: there is no run, its config.json is damaged, or --extend cannot
+      change what differs.
+  """
+  if not extend:
+    return None
+  if not (path / _CONFIG).exists():
+    raise UserError(
+        f'--extend trains a run on, but --workdir={workdir} holds none: leave '
+        'it out to start one.')
+  before = read_config(path)
+  extension.check(workdir, before, config)
+  return before if schema.differences(before, config) else None

@@ -95,9 +95,9 @@ class Summaries:
                 summary=scalar_summary.scalar_pb(tag, value))
     self._flush(split)
 
-  def write_text(self, tag: str, text: str) -> None:
-    """Writes a text for TensorBoard, at step 0. Only the chief may call it."""
-    self._add('train', self._now(), step=0,
+  def write_text(self, tag: str, text: str, step: int = 0) -> None:
+    """Writes a text for TensorBoard. Only the chief may call it."""
+    self._add('train', self._now(), step=step,
               summary=text_summary.text_pb(tag, text))
     self._flush('train')
 

@@ -1,15 +1,13 @@
 """What may change the last bits of a run and nothing else: run.json keeps it.
 
 Results are the same bits only where these are the same. A run may go on where
-they are not; that is said, not refused.
+they are not; that is said, not refused. `differences` needs no TensorFlow.
 """
 from collections.abc import Mapping
 import os
 import pathlib
 import platform
 import re
-
-import tensorflow as tf
 
 from configs.process import numerics
 from resnet.execution.options import Options
@@ -26,6 +24,8 @@ def of(options: Options, code: str) -> dict[str, str]:
     options: how the run executes.
     code: a digest of the source files.
   """
+  import tensorflow as tf
+
   gpus = [tf.config.experimental.get_device_details(gpu).get(
       'device_name', 'unknown')
           for gpu in tf.config.list_physical_devices('GPU')]
@@ -60,6 +60,8 @@ def _change(before, now):
 
 def _threads():
   """Returns how many threads share one operation of TensorFlow on the CPU."""
+  import tensorflow as tf
+
   given = os.environ.get('TF_NUM_INTRAOP_THREADS', '')
   return (tf.config.threading.get_intra_op_parallelism_threads()
           or (int(given) if given.isdecimal() else 0)

@@ -47,7 +47,8 @@ def main(parsed: tuple[schema.Config, str, list[str]]) -> int:
   problems = []
   devices = _ask(problems, _devices)
   data = _ask(problems, lambda: _data(config, workdir, problems))
-  _ask(problems, lambda: run_folder.check_usable(workdir, config))
+  _ask(problems, lambda: run_folder.check_usable(
+      workdir, config, flags.FLAGS.extend))
   print(json.dumps({
       'strategy': flags.FLAGS.strategy,
       'flags': {name: str(flags.FLAGS[name].value) for name in _SHARED_FLAGS},

@@ -71,7 +71,22 @@ _FACTS = {
         'label_smoothing': 0.1, 'schedule.name': 'cosine', 'train_epochs': 200},
     'imagenet_resnext50': _IMAGENET_RESNET50 | {
         'model.groups': 32, 'model.inner_width': 2},
+    'finetune_resnet50': {
+        'model.family': 'imagenet', 'model.depth': 50, 'model.version': 'v1.5',
+        'data.image_size': 224, 'augment.flip': True, 'optimizer.name': 'sgd',
+        'optimizer.momentum': 0.9, 'optimizer.nesterov': True,
+        'schedule.name': 'cosine', 'schedule.peak': 0.01,
+        'schedule.peak_batch': 256},
 }
+_PICTURES_RESNET18 = {
+    'model.family': 'imagenet', 'model.depth': 18, 'model.stem': 'imagenet',
+    'data.image_size': 224, 'augment.smallest_crop': 0.35,
+    'augment.flip': True, 'schedule.name': 'cosine',
+    'schedule.warmup_epochs': 5, 'global_batch': 32, 'train_epochs': 100}
+_FACTS |= {
+    'pictures_resnet18': _PICTURES_RESNET18,
+    'pictures_resnet50': _PICTURES_RESNET18 | {
+        'model.depth': 50, 'global_batch': 64}}
 _NAMES = ', '.join(loading.names())
 _AUGMENT_FIELDS = ', '.join(
     f'augment.{field.name}' for field in dataclasses.fields(schema.Augment))
@@ -88,7 +103,7 @@ def _get(config, path):
 def _parse(*words):
   """Parses a command line with some of the flags that programs have."""
   values = flags.FlagValues()
-  for name in ('workdir', 'strategy', 'data_dir'):
+  for name in ('workdir', 'strategy', 'data_dir', 'init_from'):
     flags.DEFINE_string(name, None, '', flag_values=values)
   flags.DEFINE_integer('keep_last', 3, '', flag_values=values)
   flags.DEFINE_float('eval_every_epochs', 1.0, '', flag_values=values)

@@ -12,7 +12,7 @@ _ALLOWED = {
     'model.name': [
         'resnet', 'keras_v1', 'keras_v2', 'resnet18_cifar10',
         'resnet18_cifar100', 'resnet18_flip', 'resnet18_mnist', 'baseline',
-        'lenet5', 'alexnet8', 'vgg16', 'inception10'],
+        'lenet5', 'alexnet8', 'vgg16', 'inception10', 'own'],
     'model.family': ['cifar', 'imagenet'],
     'model.version': ['v1', 'v1.5', 'v2'],
     'model.block': ['basic', 'bottleneck'],
@@ -40,7 +40,7 @@ _LIMITS = {
         'label_smoothing', 'optimizer.momentum', 'optimizer.beta_1',
         'optimizer.beta_2', 'model.batch_norm_momentum', 'model.dropout',
         'model.stochastic_depth', 'augment.shift', 'ema.decay']),
-    'from 0.01 to 1': ((0.01, 1), ['data.eval_crop']),
+    'from 0.01 to 1': ((0.01, 1), ['data.eval_crop', 'finetune.layer_decay']),
     'of 0, or from 0.001 to 100': ((0, 0.001, 100), [
         'augment.mixup', 'augment.cutmix']),
     'from 0 to 1': ((0, 1), [
@@ -171,8 +171,8 @@ def test_every_number_has_limits():
   with_limits = {path for _, paths in _LIMITS.values() for path in paths}
   assert with_limits | {
       'data.mean', 'data.stddev', 'augment.sizes', 'augment.crop_ratio',
-      'optimizer.decayed', 'schedule.drops_at', 'schedule.drop_factors',
-      'class_weights'} == {
+      'finetune.frozen', 'optimizer.decayed', 'schedule.drops_at',
+      'schedule.drop_factors', 'class_weights'} == {
           path for path in _paths() if not isinstance(
               schema.plain_fields(schema.Config())[path], str | bool)}
 
@@ -229,9 +229,9 @@ def test_to_dict_is_plain_and_nested():
   assert values['seed'] == 7
   assert list(values) == [
       'model', 'data', 'synthetic', 'augment', 'optimizer', 'schedule',
-      'monitor', 'ema', 'recovery', 'loss', 'class_weights', 'label_smoothing',
-      'precision', 'reduce_precision', 'global_batch', 'eval_batch',
-      'train_epochs', 'train_steps', 'seed']
+      'monitor', 'ema', 'recovery', 'finetune', 'loss', 'class_weights',
+      'label_smoothing', 'precision', 'reduce_precision', 'global_batch',
+      'eval_batch', 'train_epochs', 'train_steps', 'seed', 'code']
 
 
 def test_from_dict_fills_in_defaults():
@@ -392,7 +392,7 @@ def test_unknown_field_suggests(path, sentence):
 
 def test_unknown_group_lists_all_fields():
   text = typed_fields.unknown('network.size', schema.Config())
-  assert all(f'{path},' in text for path in _paths() if path != 'seed')
+  assert all(f'{path},' in text for path in _paths() if path != 'code')
 
 
 @pytest.mark.parametrize('path, words', [

@@ -187,7 +187,8 @@ def test_every_program_starts_and_ends_in_one_place():
     text = path.read_text()
     # These are started without the project's code.
     assert 'command_line.run(main, parse)' in text or path.name in (
-        'watcher.py', 'private_network.py', 'torch_step.py'), path
+        'watcher.py', 'private_network.py', 'torch_step.py',
+        'fresh_process.py'), path
 
 
 def test_nobody_writes_past_the_guarded_streams():

@@ -5,6 +5,7 @@ import itertools
 import multiprocessing
 import os
 import pathlib
+import resource
 import signal
 import subprocess
 import sys
@@ -373,6 +374,23 @@ def test_what_cannot_be_written_is_told_with_its_cause(
   with pytest.raises(kind) as raised:
     _prepare(root, tmp_path / 'out')
   assert words in str(raised.value)
+
+
+def test_a_disk_that_is_full_is_told_and_nothing_is_left(tmp_path):
+  root = write_pictures(tmp_path / 'in', 'a/0.png', 'b/1.png')
+  Image.fromarray(pixels(2, (300, 300, 3))).save(root / 'a/large.png')
+  limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, most))
+  try:
+    with pytest.raises(UserError) as raised:
+      _prepare(root, tmp_path / 'out')
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+  assert str(raised.value).startswith(
+      f'--data_dir={tmp_path}/out cannot be written (')
+  assert 'File too large): give a writable folder' in str(raised.value)
+  assert not list((tmp_path / 'out').iterdir())
+  assert len(_examples(_prepare(root, tmp_path / 'out'), 'train')) == 3
 
 
 @pytest.mark.parametrize('name, words', [

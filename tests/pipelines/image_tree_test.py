@@ -219,6 +219,15 @@ def test_a_class_that_is_not_evaluated_is_told(tmp_path, capsys):
       'warning: validation has no pictures of 1 of the 2 classes (b).\n')
 
 
+def test_classes_that_differ_in_case_are_told(tmp_path, capsys):
+  root = write_pictures(tmp_path, 'Cat/1.png', 'cat/2.png', 'caT/3.png',
+                        'dog/4.png', 'STRASSE/5.png', 'stra\xdfe/6.png')
+  assert len(image_tree.scan(root).classes) == 6
+  assert capsys.readouterr().err == (
+      'warning: some classes have names that differ only in case (Cat = caT = '
+      'cat, STRASSE = stra\xdfe), but count as different classes.\n')
+
+
 def test_other_files_are_ignored_with_one_warning(tmp_path, capsys):
   root = write_pictures(tmp_path, 'a/1.png', 'b/2.png', 'stray.png')
   others = ['a/notes.txt', 'b/c/x.tiff', *(f'{i}.csv' for i in range(6))]

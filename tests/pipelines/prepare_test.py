@@ -3,15 +3,14 @@ import io
 import json
 import os
 import shlex
-import subprocess
 
 from PIL import Image
 import pytest
 import tensorflow as tf
 
-from pipelines import prepare, tfds_directory
-from tests import processes
-from tests.tiny_dataset import prepare_photos, write_pictures, write_tilted
+from pipelines import next_command, tfds_directory
+from tests import processes, synthetic_photographs
+from tests.tiny_dataset import write_pictures, write_tilted
 
 
 def _run(*flags):
@@ -24,14 +23,14 @@ def test_pictures_are_prepared_once_and_the_next_command_is_shown(tmp_path):
   flags = f'--image_folder={root}', f'--data_dir={tmp_path}/my data'
   first, second = _run(*flags), _run(*flags)
   assert (first.code, second.code) == (0, 0), first.err + second.err
-  sentence, command = first.out.splitlines()
+  sentence, command, _, other = first.out.splitlines()
   assert sentence == (f'oxford_pets/1.0.0 is prepared in {tmp_path}/my data/'
                       'oxford_pets/1.0.0 (examples: train 3). To train on it, '
                       'run')
-  assert shlex.split(command) == [
-      'python', '-m', 'resnet.train', '--config=imagenet_resnet50',
-      '--config.data.name=oxford_pets', '--config.data.train_split=train[:-1]',
-      '--config.data.eval_split=train[-1:]', f'--data_dir={tmp_path}/my data']
+  prepared = next_command.Prepared(
+      'oxford_pets', f'{tmp_path}/my data', {'train': 3}, [5, 5, 5])
+  assert command == f'  {next_command.from_scratch(prepared)}'
+  assert other == f'  {next_command.fine_tuning(prepared)}'
   assert second.out.startswith('Nothing to do: ')
   assert second.out.endswith(first.out)
   (root / 'a/4.png').write_bytes(b'no picture')
@@ -42,39 +41,19 @@ def test_pictures_are_prepared_once_and_the_next_command_is_shown(tmp_path):
   assert fourth.code == 0 and 'again/1.0.0 is prepared' in fourth.out
 
 
-@pytest.mark.parametrize('splits, evaluated', [
-    ({'train': 20, 'validation': 2, 'test': 2}, 'validation'),
-    ({'test': 1, 'train': 2}, 'test')])
-def test_the_next_command_evaluates_on_what_is_there(splits, evaluated):
-  command = shlex.split(prepare.next_command('mine', splits, 'out'))
-  assert '--config.data.train_split=train' in command
-  assert f'--config.data.eval_split={evaluated}' in command
-
-
-@pytest.mark.parametrize('count', [2, 4, 9, 10, 11, 37])
-def test_both_parts_of_the_next_command_have_pictures(tmp_path, count):
-  out = os.fspath(tmp_path / 'out')
-  prepare_photos(out, counts=(count - 1, 1))
-  found = tfds_directory.builder('photos', out)
-  words = shlex.split(prepare.next_command('photos', {'train': count}, out))
-  train, evaluation = (
-      sum(span.take for span in tfds_directory.spans(
-          found, 'photos', word.partition('=')[2]))
-      for word in words if '_split=' in word)
-  assert train + evaluation == count
-  assert evaluation == max(1, round(count / 10 - 0.01))
-
-
-def test_the_next_command_can_be_pasted_into_a_shell():
-  data_dir = """/a 'b' "c" [d] $HOME `e` \\f;g&h|*?!#~<>(é)"""
-  command = prepare.next_command('mine', {'train': 20}, data_dir)
-  shown = subprocess.run(
-      ['bash', '-c', f'printf "%s\\n" {command}'], capture_output=True,
-      text=True, check=True)
-  *_, train, evaluation, last = shown.stdout.splitlines()
-  assert train == '--config.data.train_split=train[:90%]'
-  assert evaluation == '--config.data.eval_split=train[90%:]'
-  assert last == f'--data_dir={data_dir}'
+def _run_printed(out, folder, *more):
+  """Runs the first command that prepare printed, with more flags."""
+  command = next(line for line in out.splitlines()
+                 if '--config=pictures_resnet18' in line)
+  _, _, program, *flags = shlex.split(command)
+  workdir = next(flag for flag in flags if flag.startswith('--workdir='))
+  flags.remove(workdir)  # It is relative.
+  run = folder / workdir.partition('=')[2]
+  result = processes.run(program, *flags, f'--workdir={run}', *more)
+  assert result.code == 0, result.err
+  rows = [json.loads(line)
+          for line in (run / 'metrics.jsonl').read_text().splitlines()]
+  return [row for row in rows if row['split'] == 'eval'], result
 
 
 @pytest.mark.slow
@@ -83,15 +62,65 @@ def test_the_next_command_trains_on_four_pictures(tmp_path):
                         "dog's/2.png", "dog's/3.bmp")
   prepared = _run(f'--image_folder={root}', f'--data_dir={tmp_path}/my [data]*')
   assert prepared.code == 0, prepared.err
-  _, _, program, *flags = shlex.split(prepared.out.splitlines()[-1])
-  result = processes.run(
-      program, *flags, f'--workdir={tmp_path}/run', '--config.model.width=4',
-      '--config.model.depth=18', '--config.model.version=v1',
-      '--config.data.image_size=32')
-  assert result.code == 0, result.err
-  *_, evaluation = [json.loads(line) for line in (
-      tmp_path / 'run/metrics.jsonl').read_text().splitlines()]
-  assert (evaluation['split'], evaluation['examples']) == ('eval', 1)
+  (*_, last), result = _run_printed(
+      prepared.out, tmp_path, '--config.model.width=4', '--eval_every_epochs=0')
+  assert last['examples'] == 1
+  assert 'warning: the run has' not in result.err
+
+
+@pytest.mark.slow
+def test_the_next_command_learns_300_pictures(tmp_path):
+  root = synthetic_photographs.write(tmp_path / 'Patterns', 300)
+  prepared = _run(f'--image_folder={root}', f'--data_dir={tmp_path}/data')
+  assert prepared.code == 0, prepared.err
+  (*_, last), result = _run_printed(prepared.out, tmp_path)
+  assert last['examples'] == 60 and last['accuracy'] >= 0.95
+  assert 'warning' not in result.err
+
+
+def test_pictures_are_divided(tmp_path):
+  root = write_pictures(tmp_path / 'Pets', *(
+      f'{name}/{number}.png' for name in 'ab' for number in range(10)))
+  flags = f'--image_folder={root}', f'--data_dir={tmp_path}/out'
+  first = _run(*flags, '--split=80,10,10')
+  assert first.code == 0, first.err
+  assert '(examples: test 2, train 16, validation 2)' in first.out
+  assert '--config.data.eval_split=validation' in first.out
+  assert '--config.data.train_split=train ' in first.out
+  assert _run(*flags, '--split=80,10,10', '--split_seed=0').out.startswith(
+      'Nothing to do')
+  for other in ((), ('--split=90,10',), ('--split=80,10,10', '--split_seed=1')):
+    again = _run(*flags, *other)
+    assert again.code == 2 and 'in the same way: delete it' in again.err
+  info = tfds_directory.builder('pets', f'{tmp_path}/out').info
+  assert 'split 80,10,10 of each class by seed 0' in info.description
+
+
+def test_labels_come_from_a_table(tmp_path):
+  root = write_pictures(tmp_path / 'Pets', *(
+      f'{number}.png' for number in range(7)))
+  table = tmp_path / 'labels.csv'
+  table.write_text('file;label\n' + ''.join(
+      f'{number}.png;{"cat dog".split()[number % 2]}\n'
+      for number in range(6)))
+  flags = (f'--image_folder={root}', f'--labels={table}',
+           f'--data_dir={tmp_path}/out')
+  first = _run(*flags, '--split=50,50')
+  assert first.code == 0, first.err
+  assert '(examples: train 4, validation 2)' in first.out
+  assert 'ignoring 1 pictures that --labels does not list (6.png)' in first.err
+  assert tfds_directory.builder(
+      'pets', f'{tmp_path}/out').info.features['label'].names == ['cat', 'dog']
+  assert _run(*flags, '--split=50,50').out.startswith('Nothing to do')
+  table.write_text(table.read_text().replace('5.png;dog', '5.png;cat'))
+  again = _run(*flags, '--split=50,50')
+  assert again.code == 2 and 'in the same way: delete it' in again.err
+  # In a table with splits, they are not divided again.
+  table.write_text('file,label,split\n0.png,a,train\n1.png,b,train\n'
+                   '2.png,b,test\n')
+  assert _run(*flags, '--dataset=other', '--split=50,50').err.splitlines()[
+      -1] == ('error: --split=50,50 does not apply to pictures that have the '
+              'splits train, test already: leave it out.')
 
 
 def test_a_folder_of_everything(tmp_path):
@@ -113,7 +142,7 @@ def test_a_folder_of_everything(tmp_path):
                 'ignoring links to a folder above them (a/self, b/up)',
                 'some pictures are left out: 1 of 6 pictures'):
     assert f'warning: {words}' in second.err
-  turned, sentence, _ = second.out.splitlines()
+  turned, sentence, *_ = second.out.splitlines()
   assert turned.startswith('Turned 3 of 6 pictures upright')
   assert '(examples: train 5)' in sentence
   kept = _run(*flags, '--skip_bad_images', '--keep_orientation')
@@ -174,6 +203,17 @@ def test_large_pictures_are_reduced_once(tmp_path):
     (['--dataset=mnist', '--skip_bad_images'], 'add --image_folder'),
     (['--dataset=mnist', '--max_side=64'], 'add --image_folder'),
     (['--image_folder={in}', '--jpeg_quality=80'], 'add --max_side'),
+    (['--dataset=mnist', '--labels=x'], '--labels only applies to your own'),
+    (['--dataset=mnist', '--split=90,10'], 'add --image_folder'),
+    (['--dataset=mnist', '--split_seed=0'], 'add --image_folder'),
+    (['--image_folder={in}', '--split_seed=0'], 'only applies to --split: add'),
+    (['--image_folder={in}', '--split=80,10'], '--split=80,10 adds up to 90'),
+    (['--image_folder={in}', '--split='], '--split= is not a list'),
+    (['--image_folder={in}', '--split=90,10'], 'at least 2 pictures of each'),
+    (['--image_folder={in}', '--labels={in}/none'],
+     'in/none cannot be read (No such file'),
+    (['--image_folder={in}', '--labels=gs://x'], 'is not a folder on this'),
+    (['--image_folder={in}', '--labels={in}/a/1.png'], '1.png is not UTF-8'),
 ])
 def test_what_the_program_refuses(tmp_path, flags, words):
   root = write_pictures(tmp_path / 'in', 'a/1.png', 'b/2.png')

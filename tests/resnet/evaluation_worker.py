@@ -12,10 +12,10 @@ import tensorflow as tf
 from configs import schema
 from configs.process import command_line
 from pipelines import sources
-from resnet import evaluator
 from resnet import state as state_lib
 from resnet.distribution import workers
 from resnet.distribution.group import Group
+from resnet.evaluation import evaluator
 from resnet.execution import execution_flags
 
 _CLASSES = 10

@@ -2,7 +2,8 @@
 import numpy as np
 import pytest
 
-from resnet import evaluator, network
+from resnet import network
+from resnet.evaluation import evaluator
 from tests.resnet import small_runs, strategies
 
 

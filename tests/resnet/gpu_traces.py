@@ -12,9 +12,10 @@ from unittest import mock
 
 import tensorflow as tf
 
-from resnet import evaluator, network, trainer
+from resnet import network, trainer
 from resnet.distribution import group
 from resnet.distribution import strategy as strategy_lib
+from resnet.evaluation import evaluator
 from tests.resnet import strategies
 from tests.resnet.gpu_graphs import (
   device_name,

@@ -133,3 +133,33 @@ def test_a_warm_up_longer_than_the_run_is_warned_of(steps, words):
       train_steps=steps, global_batch=32,
       schedule=schema.Schedule(warmup_epochs=1.5))
   assert plan.warning(config, 64) == words
+
+
+@pytest.mark.parametrize('epochs, steps, train_size, words', [
+    # 90 * 270 / 1024 is 23.7; the root of 270 is 16.4.
+    (90, 0, 270, 'config.global_batch=1024 is larger than the training split '
+     '(examples: 270): an update sees some images several times, and the run '
+     'has 24 updates; give --config.global_batch=16, say.'),
+    # 100 updates of 8 images are 16 passes over 50.
+    (1, 0, 50, 'config.global_batch=1024 is larger than the training split '
+     '(examples: 50): an update sees some images several times, and the run '
+     'has 1 update; give --config.global_batch=8 --config.train_epochs=16, '
+     'say.'),
+    (0, 5, 1023, 'config.global_batch=1024 is larger than the training split '
+     '(examples: 1023): an update sees some images several times, and the run '
+     'has 5 updates; give --config.global_batch=32, say.'),
+    (0, 5, 1024, None),  # As many updates as were asked for.
+    (99, 0, 1024, 'the run has only 99 updates of 1024 images '
+     '(config.train_epochs=99 passes over 1024), too few to learn much; give '
+     '--config.global_batch=32, say.'),
+    (100, 0, 1024, None)])
+def test_batches_that_are_too_large_are_warned_of(
+    epochs, steps, train_size, words):
+  config = _config(1024, train_epochs=float(epochs), train_steps=steps)
+  assert plan.warning(config, train_size) == words
+
+
+def test_more_epochs_are_advised_if_the_batch_is_small():
+  # 10 passes over 64 images are 80 updates of 8.
+  assert '; give --config.train_epochs=13, say.' in (
+      plan.warning(_config(8, train_epochs=10.0), 64) or '')

@@ -83,7 +83,7 @@ def test_a_folder_that_is_not_whole(tmp_path, run_folder):
   with pytest.raises(UserError, match='data.json is damaged'):
     restored.restore(tmp_path)
   data.write_text((run_folder / 'data.json').read_text())
-  with pytest.raises(UserError, match='There is no checkpoint in .*train first'):
+  with pytest.raises(UserError, match='There is no checkpoint .*train first'):
     restored.restore(tmp_path)
   config = json.loads((tmp_path / 'config.json').read_text())
   config['model']['depth'] = 'eight'

@@ -15,7 +15,7 @@ import tensorflow as tf
 from configs import schema
 from configs.process import file_lock, json_file
 from configs.process.errors import TryAgain, UserError
-from resnet.run import run_folder
+from resnet.run import folder_lock, run_folder
 
 CONFIG = schema.Config(train_steps=10, seed=7)
 DATA = {'classes': ['cat', 'dog'], 'image_shape': [8, 8, 3], 'version': '1.0',
@@ -200,7 +200,7 @@ def test_folder_in_use_by_another_process(tmp_path, open_folder):
 def test_a_killed_process_has_time_to_leave(
     tmp_path, open_folder, monkeypatch, capsys):
   """It keeps the lock until it returns from the kernel."""
-  monkeypatch.setattr(run_folder, '_SAY_SECS', -1)
+  monkeypatch.setattr(folder_lock, '_SAY_SECS', -1)
   (tmp_path / 'checkpoints').mkdir()
   asked = []
   with subprocess.Popen(

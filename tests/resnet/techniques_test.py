@@ -65,12 +65,17 @@ _TECHNIQUES = {
     'groups': {**_RESNET, 'model.block': 'bottleneck', 'model.depth': 11,
                'model.groups': 2, 'model.inner_width': 2,
                'model.width': 4, 'model.version': 'v2'},
+    'frozen': {**_RESNET, 'finetune.frozen': ('stage1', '*beta')},
+    'frozen_average': {**_LENET, 'finetune.frozen': ('layer1', '*/bias'),
+                       'ema.decay': 0.9, 'optimizer.accumulate': 2},
+    'layer_decay': {**_LENET, 'finetune.layer_decay': 0.5},
 }
 # Where fields, or groups of them, are tested instead.
 _ELSEWHERE = {
     'monitor': 'loop_techniques_test', 'recovery': 'loop_techniques_test',
     'precision': 'trainer_test', 'reduce_precision': 'steps_test',
-    'seed': 'the order of the data', 'global_batch': 'all tests',
+    'code': 'own_test', 'seed': 'the order of the data',
+    'global_batch': 'all tests',
     'eval_batch': 'evaluator_test', 'train_epochs': 'plan_test',
     'train_steps': 'all tests', 'data': 'tests/pipelines',
     'synthetic': 'tests/pipelines', 'model.family': 'resnet_test',

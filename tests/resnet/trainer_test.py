@@ -9,7 +9,7 @@ import tensorflow as tf
 from configs import schema
 from pipelines import sources
 from pipelines.options import Reading
-from resnet import evaluator
+from resnet.evaluation import evaluator
 from tests import tiny_dataset
 from tests.resnet import small_runs, strategies
 

@@ -26,7 +26,8 @@ PROGRAMS = (
     'launch.benchmark', 'launch.doctor.__main__', 'launch.kubernetes.__main__',
     'launch.local.__main__', 'launch.slurm.__main__', 'launch.sweep.__main__',
     'pipelines.benchmark', 'pipelines.prepare', 'pipelines.show',
-    'resnet.evaluate', 'resnet.report', 'resnet.tools.benchmark',
+    'resnet.evaluate', 'resnet.export', 'resnet.predict', 'resnet.report',
+    'resnet.runs', 'resnet.tools.benchmark',
     'resnet.tools.benchmark_augment', 'resnet.tools.benchmark_gpu',
     'resnet.tools.profile_step', 'resnet.tools.survey', 'resnet.train')
 _TENSORFLOW = ('tensorflow', 'keras', 'tensorflow_datasets')

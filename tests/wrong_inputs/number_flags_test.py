@@ -33,10 +33,15 @@ _FLAGS = {
     'pipelines.benchmark': {
         **_READING, 'images': 'integer', 'rounds': 'integer',
         'images_per_second': 'integer', 'repeat_data': 'integer'},
-    'pipelines.prepare': {'max_side': 'integer', 'jpeg_quality': 'integer'},
+    'pipelines.prepare': dict.fromkeys(
+        ('max_side', 'jpeg_quality', 'split_seed'), 'integer'),
     'pipelines.show': {**_READING, 'rows': 'integer', 'columns': 'integer'},
-    'resnet.evaluate': {**_READING, **_EXECUTION},
+    'resnet.evaluate': {
+        **_READING, **_EXECUTION, 'average_checkpoints': 'integer'},
+    'resnet.export': {**_READING, **_EXECUTION, 'pictures': 'integer'},
+    'resnet.predict': {**_EXECUTION, 'top': 'integer', 'batch': 'integer'},
     'resnet.report': {**_READING, 'step': 'integer'},
+    'resnet.runs': {},
     'resnet.tools.benchmark': {
         **_READING, **_EXECUTION, 'rounds': 'integer', 'block_secs': 'number'},
     'resnet.tools.benchmark_augment': {

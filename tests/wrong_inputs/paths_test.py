@@ -4,21 +4,29 @@ import pytest
 
 _DATA_DIR = [
     'pipelines.benchmark', 'pipelines.prepare', 'pipelines.show',
-    'resnet.evaluate', 'resnet.report', 'resnet.tools.benchmark',
-    'resnet.tools.benchmark_augment', 'resnet.tools.benchmark_gpu',
-    'resnet.tools.profile_step', 'resnet.tools.survey', 'resnet.train']
+    'resnet.evaluate', 'resnet.export', 'resnet.report',
+    'resnet.tools.benchmark', 'resnet.tools.benchmark_augment',
+    'resnet.tools.benchmark_gpu', 'resnet.tools.profile_step',
+    'resnet.tools.survey', 'resnet.train']
 # (program, flag, others): what is given before the flag and its path.
 _FLAGS = [
     *((program, '--data_dir', ('--dataset=mnist',) * (
         program == 'pipelines.prepare')) for program in _DATA_DIR),
     ('pipelines.prepare', '--image_folder', ()),
+    ('pipelines.prepare', '--labels', ('--image_folder=x',)),
     ('pipelines.show', '--output', ()),
+    ('resnet.evaluate', '--output', ()),
     ('resnet.evaluate', '--workdir', ()),
+    ('resnet.export', '--output', ()),
+    ('resnet.export', '--workdir', ()),
+    *(('resnet.predict', flag, ('--workdir=x', 'x.jpg')) for flag in (
+        '--workdir', '--model', '--output', '--contact_sheet')),
     ('resnet.report', '--output', ()),
     ('resnet.report', '--workdir', ()),
     ('resnet.tools.benchmark', '--torch_python', ()),
     ('resnet.tools.benchmark_gpu', '--output', ()),
     ('resnet.tools.survey', '--workdir', ()),
+    ('resnet.train', '--init_from', ()),
     ('resnet.train', '--workdir', ()),
     ('launch.local.__main__', '--log_dir', ('--workers=1',)),
     ('launch.local.__main__', '--workdir', ('--workers=1', '--')),

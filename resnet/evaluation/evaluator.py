@@ -1,17 +1,20 @@
 """Evaluates the network on a split: every example is counted once."""
 from collections.abc import Callable
 import functools
+import math
 import time
 
 import tensorflow as tf
 
 from configs import schema
 from configs.process import host_memory
+from configs.process.errors import UserError
 from pipelines import batches, on_disk
 from resnet import bound_steps, compilation, plan
 from resnet import state as state_lib
 from resnet.distribution import feeding, out_of_memory
 from resnet.evaluation import eval_steps
+from resnet.models import own
 
 
 class Evaluate:
@@ -42,6 +45,7 @@ class Evaluate:
     self._source, self._batch = source, self._replica_batch * replicas
     self._strategy, self._replicas = strategy, replicas
     self._iterator = None  # At the start of a pass.
+    self._metrics = own.metrics(config)
     self._run = _make_run(strategy, functools.partial(
         eval_steps.replica_eval_step, state,
         evaluate=compilation.compiler(strategy, jit)(
@@ -56,15 +60,16 @@ class Evaluate:
 
     Returns:
       {'loss' (nats), 'accuracy', 'top5_accuracy' (with more than 5 classes),
-      'examples' (how many were counted), 'skipped_images' (as bad, if any)};
-      None if a process was asked to stop.
+      the recipe's own metrics, 'examples' (how many were counted),
+      'skipped_images' (as bad, if any)}; None if a process was asked to stop.
 
     Raises:
-      UserError: the input cannot be read, or all of it was skipped as bad.
+      UserError: the input cannot be read, or all of it was skipped as bad; or
+        a metric of the recipe's own is not finite.
     """
     iterator = self._iterator or self._open_stream()
     self._iterator = None  # Until the pass is complete.
-    totals, step = tf.zeros([6]), 0
+    totals, step = tf.zeros([6 + len(self._metrics)]), 0
     most, step_secs, secs_sum = 1, 0.0, 0.0
     host_memory.keep_freed()
     while step < self._steps:
@@ -99,15 +104,27 @@ class Evaluate:
             self._source, replica_batch=self._replica_batch,
             share=share).repeat()))
 
-  def _values(self, loss_sum, correct, top5, count):
+  def _values(self, loss_sum, correct, top5, count, *own_sums):
     if not count:
       raise on_disk.all_bad(self._source, [0], 'the evaluation split')
     values = {'loss': loss_sum / count, 'accuracy': correct / count,
-              'top5_accuracy': top5 / count, 'examples': int(count)}
+              'top5_accuracy': top5 / count,
+              **self._own(own_sums, count), 'examples': int(count)}
     if count < self._source.size:
       values['skipped_images'] = self._source.size - int(count)
     if self._source.num_classes <= 5:
       del values['top5_accuracy']
+    return values
+
+
+  def _own(self, sums, count):
+    """Returns the means of the recipe's own metrics."""
+    values = {name: total / count for name, total in zip(self._metrics, sums)}
+    wrong = [name for name, value in values.items() if not math.isfinite(value)]
+    if wrong:
+      raise UserError(
+          f"The recipe's metric {wrong[0]} is {values[wrong[0]]}: have it "
+          'return a finite number for every example.')
     return values
 
 
