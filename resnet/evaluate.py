@@ -21,11 +21,11 @@ from configs.process import (
   command_line,
   path_flags,
   tensorflow_process,
-  whole_number,
 )
 from configs.process.errors import UserError
 from pipelines import reading_flags
 from resnet.execution import execution_flags
+from resnet.run import checkpoint_name
 
 
 def parse(argv: list[str]) -> list[str]:
@@ -67,7 +67,7 @@ def main(others: list[str]) -> int:
   if values.workdir is None:
     raise UserError('--workdir is missing: give the folder that `python -m '
                     'resnet.train` wrote.')
-  _check_checkpoint(values.checkpoint)
+  checkpoint_name.check(values.checkpoint)
   with tensorflow_process.starting():
     from resnet.evaluation import evaluation, screen
 
@@ -82,13 +82,6 @@ def main(others: list[str]) -> int:
   if 'folder' in found:
     print(screen.text(found))
   return command_line.DONE
-
-
-def _check_checkpoint(which: str) -> None:
-  """Raises UserError if --checkpoint can have no meaning."""
-  if which not in ('latest', 'best') and whole_number.parse(which) is None:
-    raise UserError(f'--checkpoint={which} is unknown: give latest, best, or '
-                    'a step.')
 
 
 def run() -> None:

@@ -23,13 +23,12 @@ from configs.process import (
   path_flags,
   streams,
   tensorflow_process,
-  whole_number,
 )
 from configs.process.errors import printable, UserError
 from pipelines import reading_flags
 from resnet.execution import execution_flags
 from resnet.exporting import formats
-from resnet.run import run_config
+from resnet.run import checkpoint_name, run_config
 
 
 def parse(argv: list[str]) -> list[str]:
@@ -67,7 +66,7 @@ def main(others: list[str]) -> int:
     raise UserError('--workdir is missing: give the folder that `python -m '
                     'resnet.train` wrote.')
   formats.check(values.format, values.precision)
-  _check_checkpoint(values.checkpoint)
+  checkpoint_name.check(values.checkpoint)
   run_config.read(values.workdir)  # Before TensorFlow takes its seconds.
   streams.may_be_lost()  # What counts is in the files.
   with tensorflow_process.starting():
@@ -86,13 +85,6 @@ def main(others: list[str]) -> int:
     print(f'error: {printable(str(error))}', file=sys.stderr)
     return command_line.FAILURE
   return command_line.DONE
-
-
-def _check_checkpoint(which: str) -> None:
-  """Raises UserError if --checkpoint can have no meaning."""
-  if which not in ('latest', 'best') and whole_number.parse(which) is None:
-    raise UserError(f'--checkpoint={which} is unknown: give latest, best, or '
-                    'a step.')
 
 
 def _print(exported) -> None:

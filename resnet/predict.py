@@ -24,12 +24,12 @@ from configs.process import (
   path_flags,
   streams,
   tensorflow_process,
-  whole_number,
 )
 from configs.process.errors import UserError
 from pipelines import picture_paths
 from resnet.execution import execution_flags
 from resnet.inference import prediction_rows
+from resnet.run import checkpoint_name
 
 _MOST_ON_SHEET = 400
 _OF_RUNS = ('checkpoint', 'strategy', 'devices', 'virtual_devices', 'jit',
@@ -134,10 +134,7 @@ def _check_source(others):
     raise UserError(
         'There are no pictures to predict: name files, folders, or - for a '
         'list of files on stdin, one a line.')
-  which = values.checkpoint
-  if which not in ('latest', 'best') and whole_number.parse(which) is None:
-    raise UserError(f'--checkpoint={which} is unknown: give latest, best, or '
-                    'a step.')
+  checkpoint_name.check(values.checkpoint)
 
 
 def _check_folder(flag, path):

@@ -71,5 +71,4 @@ def writing(path: str | os.PathLike) -> Iterator[None]:
     if error.errno in LASTING:
       raise UserError(f'{what}: free some space or fix the permissions, then '
                       'rerun the same command.') from error
-    raise TryAgain(f'{what}: rerun the same command to continue from the last '
-                   'checkpoint.') from error
+    raise TryAgain(f'{what}: rerun the same command once it can.') from error

@@ -8,7 +8,10 @@ weights.
 One thing differs from the tutorial: each epoch is a true permutation of all
 images instead of the order that a shuffle buffer gives.
 
-Hardware: meant for one GPU. Not measured here yet.
+Hardware: meant for one GPU; on CIFAR-100 not measured here yet. One epoch with
+--config.data.name=cifar10 --config.train_epochs=1 (a JPEG-lossy copy) took 9.5
+minutes on 2026-11-29 on 2 cores of an AMD EPYC that other work used too; then
+the test set's accuracy was 0.318 and its loss 1.912.
 
   python -m resnet.train --config=tutorials/cifar100_resnet18 \
       --eval_every_epochs=2

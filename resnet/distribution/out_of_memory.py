@@ -53,6 +53,6 @@ def _sentence(field, value, replica_batch, cause):
   return (
       f'A step of {replica_batch} images on each replica ({field}={value}) '
       f'needs more memory than is free on {where} '
-      f'({cause[:_LONGEST_CAUSE].rstrip(". ")}): {smaller}train on more '
+      f'({cause[:_LONGEST_CAUSE].rstrip(". ")}): {smaller}use more '
       'devices, set config.precision=bfloat16 if it is float32, or end other '
       'processes that use the memory.')

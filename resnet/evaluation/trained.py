@@ -19,6 +19,7 @@ from resnet.evaluation import averaging
 from resnet.run import (
   checkpoint,
   checkpoint_choice,
+  checkpoint_name,
   data_record,
   description,
   extension,
@@ -63,7 +64,7 @@ def open_run(workdir: str | os.PathLike, strategy: tf.distribute.Strategy, *,
     TryAgain: something cannot be read now.
   """
   workdir = pathlib.Path(workdir).expanduser()
-  checkpoint_choice.check(which)
+  checkpoint_name.check(which)
   own = _config(workdir)
   step = checkpoint_choice.step(which, workdir, own.monitor.metric)
   config = _evaluated(own, data, flip)

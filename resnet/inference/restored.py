@@ -19,6 +19,7 @@ from resnet import state as state_lib
 from resnet.run import (
   checkpoint,
   checkpoint_choice,
+  checkpoint_name,
   data_record,
   extension,
   run_config,
@@ -51,7 +52,7 @@ def restore(workdir: str | os.PathLike, which: str = 'latest',
     TryAgain: it cannot be read now.
   """
   workdir = pathlib.Path(workdir).expanduser()
-  checkpoint_choice.check(which)
+  checkpoint_name.check(which)
   config, data = read(workdir)
   step = checkpoint_choice.step(
       which, workdir, config.monitor.metric)

@@ -3,14 +3,7 @@ import pathlib
 
 from configs.process import whole_number
 from configs.process.errors import UserError
-from resnet.run import checkpoint, run_folder, summaries
-
-
-def check(which: str) -> None:
-  """Raises UserError if --checkpoint can have no meaning."""
-  if which not in ('latest', 'best') and whole_number.parse(which) is None:
-    raise UserError(f'--checkpoint={which} is unknown: give latest, best, or '
-                    'a step.')
+from resnet.run import checkpoint, checkpoint_name, run_folder, summaries
 
 
 def step(which: str, workdir: pathlib.Path, metric: str) -> int | None:
@@ -24,7 +17,7 @@ def step(which: str, workdir: pathlib.Path, metric: str) -> int | None:
   Raises:
     UserError: the choice has no meaning, or no checkpoint was evaluated.
   """
-  check(which)
+  checkpoint_name.check(which)
   if which == 'latest':
     return None
   if which != 'best':

@@ -39,7 +39,7 @@ def test_too_little_memory_is_one_sentence(message, where, cause):
       f'more memory than is free on {where} (')
   assert cause in text and '\n' not in text
   assert text.endswith(
-      '): lower config.global_batch, train on more devices, set '
+      '): lower config.global_batch, use more devices, set '
       'config.precision=bfloat16 if it is float32, or end other processes that '
       'use the memory.')
   assert isinstance(error.__cause__, tf.errors.ResourceExhaustedError)
