@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 from absl import flags
 from ml_collections import config_flags
 
-from configs import combinations, schema
+from configs import combinations, field_help, schema
 from configs.process import (
   command_line,
   flag_words,
+  help_flags,
   paths,
   typed_fields,
   word_tuples,
@@ -20,7 +21,8 @@ from configs.process.errors import first_line, UserError
 DEFAULT = 'digits_resnet8'
 FUNCTIONS = frozenset(('build', 'metrics'))  # Of resnet/models/own.py.
 _FOLDER = pathlib.Path(__file__).parent
-_NOT_RECIPES = ('__init__', 'combinations', 'loading', 'schema', 'unused')
+_NOT_RECIPES = ('__init__', 'combinations', 'field_help', 'loading', 'schema',
+                'unused')
 
 
 def names() -> list[str]:
@@ -126,6 +128,7 @@ def parse(argv: Sequence[str], flag_values: flags.FlagValues = flags.FLAGS
   recipe, rest = flag_words.take('config', argv)
   recipe = DEFAULT if recipe is None else recipe
   config = load(recipe)
+  help_flags.add('fields', lambda: field_help.text(config, recipe))
   for word in rest:
     name = (flag_words.name_of(word) or '').removeprefix('no')
     if name.startswith('config.'):

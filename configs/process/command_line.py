@@ -14,7 +14,7 @@ from typing import NoReturn, TypeVar
 
 from absl import app, flags, logging
 
-from configs.process import help_flags, progress, streams
+from configs.process import foreign_flags, help_flags, progress, streams
 from configs.process.errors import printable, TryAgain, UserError
 
 DONE = 0
@@ -201,7 +201,9 @@ def sentence(error: flags.Error,
   """
   text = ' '.join(str(error).split()).rstrip('.')
   if isinstance(error, flags.UnrecognizedFlagError):
-    near = text.partition('Did you mean: ')[2].removesuffix(' ?').split(', ')
+    known = foreign_flags.ours(error.flagname, flag_values)
+    near = [known] if known else text.partition(
+        'Did you mean: ')[2].removesuffix(' ?').split(', ')
     hint = ' or '.join(f'--{name}' for name in near if name)
     hint = f' (did you mean {hint}?)' if hint else ''
     return f'--{error.flagname} is unknown{hint}: --help lists the flags.'

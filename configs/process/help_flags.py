@@ -12,6 +12,7 @@ from absl import app, flags
 from configs.process.version import VERSION
 
 _HEADING = 'Flags'
+_sections: dict[str, Callable[[], str]] = {}  # Shown after the flags.
 _FOOTER = ('--helpfull also lists the flags for logging, debugging and '
            'profiling.\n--version prints the version.')
 
@@ -42,7 +43,8 @@ def define(description: str) -> None:
   description = description.strip()
 
   def own_help():
-    return f'{description}\n{_own_flags()}\n\n{_FOOTER}'
+    more = ''.join(f'\n\n{section()}' for section in _sections.values())
+    return f'{description}\n{_own_flags()}{more}\n\n{_FOOTER}'
 
   def full_help():
     return f'{description}\n{flags.FLAGS.get_help()}'
@@ -56,6 +58,11 @@ def define(description: str) -> None:
       _AnswerFlag('version', 'Prints the version.',
                   lambda: f'resnet-trainer {VERSION}')):
     flags.DEFINE_flag(flag)
+
+
+def add(name: str, section: Callable[[], str]) -> None:
+  """Has --help call a function and show its text after the flags."""
+  _sections[name] = section
 
 
 def _own_flags():
