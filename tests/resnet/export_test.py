@@ -36,7 +36,7 @@ _RUNS = {
         loss='sigmoid', precision='bfloat16', train_steps=9), (32, 32, 3)),
     'photographs': (schema.Config(
         model=schema.Model(
-            family='imagenet', depth=50, width=8, version='v1.5', stem='deep',
+            depth=11, block='bottleneck', width=8, version='v1.5', stem='deep',
             shortcut='D', blur_pool=True, squeeze_excite=16,
             stochastic_depth=0.2, dropout=0.2),
         data=schema.Data(name='photos', image_size=64, eval_size=96,
