@@ -9,8 +9,8 @@ import subprocess
 import time
 
 from configs.process import command_line
-from resnet import train
 from resnet.distribution import stop_signals
+from resnet.train import main, parse
 from tests import processes
 
 _STEP = 5
@@ -32,4 +32,4 @@ def _injure(done):
 
 if __name__ == '__main__':
   processes.call_between_calls(_injure)
-  command_line.run(train.main, train.parse)
+  command_line.run(main, parse)

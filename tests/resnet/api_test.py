@@ -173,11 +173,14 @@ def test_the_python_in_readme_runs(tmp_path):
 
 def test_the_commands_of_a_signal_are_left_alone():
   from resnet import api
-  before = signal.getsignal(signal.SIGINT)
-  with api._interrupts_noted() as noted:
-    assert not noted()
-    os.kill(os.getpid(), signal.SIGINT)
-    assert noted()
-    with pytest.raises(KeyboardInterrupt):
-      os.kill(os.getpid(), signal.SIGINT)
-  assert signal.getsignal(signal.SIGINT) is before
+  there = signal.signal(signal.SIGINT, signal.default_int_handler)
+  try:
+    with api._interrupts_noted() as noted:
+      assert not noted()
+      signal.raise_signal(signal.SIGINT)
+      assert noted()
+      with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+  finally:
+    signal.signal(signal.SIGINT, there)

@@ -201,7 +201,7 @@ def test_evaluate_never_renames(stopped):
 _TRAIN = """
 import errno, os, sys
 from configs.process import command_line, tensorflow_process
-from resnet import train
+from resnet.train import main, parse
 with tensorflow_process.starting():
   from resnet.run import checkpoint_file
 unreadable = sys.argv.pop(1)
@@ -209,7 +209,7 @@ def fail(prefix):
   raise OSError(int(unreadable), os.strerror(int(unreadable)))
 if unreadable:
   checkpoint_file.read = fail
-command_line.run(train.main, train.parse)
+command_line.run(main, parse)
 """
 
 
