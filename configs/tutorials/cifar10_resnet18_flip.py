@@ -11,7 +11,9 @@ Three things differ from the tutorial. Each epoch is a true permutation; there,
 preprocesses them as it does those for training. And softmax is applied once;
 there, the network ends with it, and the loss applies it again.
 
-Hardware: meant for one GPU. Not measured here yet.
+Hardware: meant for one GPU. One epoch with --config.train_epochs=1 on a
+JPEG-lossy copy took about 12 minutes on 2026-11-29 on 2 cores of an AMD EPYC;
+then the test set's accuracy was 0.3185 and its loss 2.106.
 
   python -m resnet.train --config=tutorials/cifar10_resnet18_flip
 """
