@@ -5,7 +5,6 @@ import pathlib
 from typing import NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from configs import schema
@@ -16,6 +15,7 @@ from pipelines.options import Reading
 from resnet import network
 from resnet import state as state_lib
 from resnet.evaluation import averaging
+from resnet.inference import restored
 from resnet.run import (
   checkpoint,
   checkpoint_choice,
@@ -65,7 +65,8 @@ def open_run(workdir: str | os.PathLike, strategy: tf.distribute.Strategy, *,
   """
   workdir = pathlib.Path(workdir).expanduser()
   checkpoint_name.check(which)
-  own = _config(workdir)
+  with restored.explained():
+    own = run_folder.read_config(workdir)
   step = checkpoint_choice.step(which, workdir, own.monitor.metric)
   config = _evaluated(own, data, flip)
   split = split or own.data.eval_split
@@ -77,7 +78,7 @@ def open_run(workdir: str | os.PathLike, strategy: tf.distribute.Strategy, *,
   _check_data(workdir, own, data, split, source)
   model, state = network.build_from(
       own, strategy, source.image_shape, source.num_classes,
-      *_unmeasured(own, source.image_shape))
+      *restored.no_statistics(own, source.image_shape))
   folder = workdir / run_folder.CHECKPOINTS
   found = checkpoint.Checkpoints(
       folder, state.paths, {'config': schema.to_dict(own)},
@@ -94,17 +95,6 @@ def open_run(workdir: str | os.PathLike, strategy: tf.distribute.Strategy, *,
                  steps, model, state)
 
 
-def _config(workdir):
-  """Reads the config of a run; says how to get it back if it is damaged."""
-  try:
-    return run_folder.read_config(workdir)
-  except json_file.Damaged as damage:
-    raise UserError(
-        f'{damage.path} is damaged ({damage.reason}): rerun the command that '
-        'trained this run, which writes it anew, or restore it from a backup.'
-    ) from damage
-
-
 def _evaluated(config, data, flip):
   """Returns a config with the data that are evaluated in place of its own."""
   changes = {}
@@ -116,12 +106,6 @@ def _evaluated(config, data, flip):
     changes['eval_flip'] = flip
   return dataclasses.replace(
       config, data=dataclasses.replace(config.data, **changes))
-
-
-def _unmeasured(config, shape):
-  """Returns a mean and a deviation that the checkpoint's will replace."""
-  mean_shape = shape if config.data.center == 'pixel' else shape[-1:]
-  return np.zeros(mean_shape, np.float32), np.ones(shape[-1:], np.float32)
 
 
 def _check_data(workdir, config, data, split, source):

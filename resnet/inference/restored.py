@@ -3,6 +3,8 @@
   trained = restore('runs/digits_resnet8', 'best')
   trained.model, trained.state, trained.classes
 """
+from collections.abc import Iterator
+import contextlib
 import os
 import pathlib
 from typing import NamedTuple
@@ -60,7 +62,7 @@ def restore(workdir: str | os.PathLike, which: str = 'latest',
   # The checkpoint holds the mean and deviation that the run trained with.
   model, state = network.build_from(
       config, strategy or tf.distribute.get_strategy(), shape,
-      len(data['classes']), *_no_statistics(config, shape))
+      len(data['classes']), *no_statistics(config, shape))
   folder = workdir / run_folder.CHECKPOINTS
   step = checkpoint.Checkpoints(
       folder, state.paths, {'config': schema.to_dict(config)},
@@ -82,13 +84,8 @@ def read(workdir: pathlib.Path) -> tuple[schema.Config, dict]:
     UserError: there is no run, or a file of it is damaged.
     TryAgain: it cannot be read now.
   """
-  try:
+  with explained():
     config, data = run_config.read(workdir), data_record.read(workdir)
-  except json_file.Damaged as damage:
-    raise UserError(
-        f'{damage.path} is damaged ({damage.reason}): rerun the command that '
-        'trained this run, which writes it anew, or restore it from a backup.'
-    ) from damage
   if data is None:
     raise UserError(
         f'{workdir / data_record.FILE} is missing, so the names of the classes '
@@ -97,7 +94,32 @@ def read(workdir: pathlib.Path) -> tuple[schema.Config, dict]:
   return config, data
 
 
-def _no_statistics(config, shape):
-  """Returns a mean and a deviation that the checkpoint's will replace."""
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+  """Says how to get back a file of a run that the block finds damaged.
+
+  Raises:
+    UserError: one is.
+  """
+  try:
+    yield
+  except json_file.Damaged as damage:
+    raise UserError(
+        f'{damage.path} is damaged ({damage.reason}): rerun the command that '
+        'trained this run, which writes it anew, or restore it from a backup.'
+    ) from damage
+
+
+def no_statistics(config: schema.Config, shape: tuple[int, ...]
+                  ) -> tuple[np.ndarray, np.ndarray]:
+  """Returns a mean and a deviation that a checkpoint's will replace.
+
+  Args:
+    config: of the run.
+    shape: (h, w, c) of its images.
+
+  Returns:
+    float32 [c], or [h, w, c] if each pixel has a mean; float32 [c].
+  """
   mean_shape = shape if config.data.center == 'pixel' else shape[-1:]
   return np.zeros(mean_shape, np.float32), np.ones(shape[-1:], np.float32)
