@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -39,6 +40,20 @@ def _train(workdir, *flags, between_calls=None):
 
 def _state(workdir, step=12):
   return loop_techniques_test._state(workdir, step)
+
+
+def _kill_when_saved(workdir, step, done):
+  """Between calls: kills after `step` updates and the save due before.
+
+  Checkpoints are written beside training: without the wait, a busy machine may
+  have none yet.
+  """
+  if done != step:
+    return
+  due = step // 3 * 3
+  while due and not (workdir / 'checkpoints' / f'ckpt-{due}.index').exists():
+    time.sleep(0.01)
+  loop_techniques_test._kill_at(step, done)
 
 
 def _init(workdir):
@@ -104,7 +119,7 @@ def test_killed_equals_undisturbed(source, tuned, tmp_path):
   for step in (1, 4, 8):
     killed = _train(folder, *_TUNED, *([f'--init_from={theirs}:9'] * first),
                     between_calls=functools.partial(
-                        loop_techniques_test._kill_at, step))
+                        _kill_when_saved, folder, step))
     assert killed.code == -signal.SIGKILL, killed.err
     if step == 4:
       shutil.rmtree(theirs)
