@@ -18,14 +18,9 @@ from resnet import recovery, session
 from resnet.distribution import heartbeats
 from resnet.distribution.group import Group
 from resnet.execution.options import Options
-from resnet.run import (
-  report,
-  run_folder,
-  shared_folder,
-  software,
-  stopwatch,
-  summaries,
-)
+from resnet.run import run_folder, shared_folder, software, summaries
+from resnet.run.measures import log_point, stopwatch
+from resnet.run.screen import report
 
 
 def train_and_evaluate(
@@ -104,36 +99,12 @@ def _log(run):
   if recovery.jumped(run, values['loss']) and recovery.go_back(
       run, f'the loss has jumped to {values["loss"]:.4g}', step):
     return
-  images = (step - first) * run.config.global_batch
-  skipped = images - values.pop('images')
-  if run.options.reading.skip_bad_images:
-    values['skipped_images'] = skipped
-  returns = int(run.state.recovery.numpy()[0])
-  if returns:
-    values['recoveries'] = returns
-  if run.options.log_positions:
-    values['positions'] = run.train.digest()
-  run.written.write('train', step, {
-      **values, 'learning_rate': run.train.learning_rate(step - 1),
-      'epoch': run.epoch(step), **_speed(run)})
+  run.written.write('train', step, log_point.figures(run, values, first))
   run.train.reset_means()
   warning = report.input_wait_text(run.written.of('train'))
   if warning and not run.warned_of_input:
     run.bar.say(warning)
     run.warned_of_input = True
-
-
-def _speed(run):
-  """Returns the speed since the last log point; nothing if no step was timed.
-  """
-  seconds, waited = run.watch.lap()
-  steps = run.step - run.lap_step
-  run.lap_step = run.step
-  if not steps:
-    return {}
-  return {'images_per_second': steps * run.config.global_batch / seconds,
-          'step_milliseconds': 1000 * seconds / steps,
-          'input_wait_fraction': waited / seconds}
 
 
 def _evaluate(run):

@@ -27,14 +27,11 @@ from resnet.run import (
   data_record,
   description,
   extension,
-  progress,
-  report,
-  software,
   summaries,
-  surroundings,
 )
+from resnet.run.measures.stopwatch import Stopwatch
 from resnet.run.run_folder import RunFolder
-from resnet.run.stopwatch import Stopwatch
+from resnet.run.screen import opening, progress
 from resnet.weights import starting
 
 
@@ -167,7 +164,7 @@ def start(config: schema.Config, group: Group, folder: RunFolder,
         first_step=step, step=step, lap_step=step, saved_at=time.monotonic(),
         ends_early=monitor.ends(
             state.monitor.numpy().tolist(), config.monitor))
-    _describe(run, data, init)
+    opening.describe(run, data, init)
   return run
 
 
@@ -274,39 +271,3 @@ def _events(config, options, train_size):
     evals = plan.every_steps(options.eval_every_steps)
   return (plan.every_steps(options.log_every_steps), evals,
           plan.every_steps(options.save_every_steps))
-
-
-def _describe(run, data, init):
-  """Says what the run is: in its folder, in TensorBoard and on the screen."""
-  replicas, before = report.replicas(run.group), run.folder.description
-  settings = surroundings.of(run.options, software.code_digest())
-  if run.group.is_chief:
-    if run.folder.before:
-      extended = extension.record(
-          run.folder.path, run.step, run.folder.before, run.config)
-      run.bar.say(extended)
-      run.written.write_text('extension', extended, run.step)
-    run.folder.describe(run.config, data,
-                        {'replicas': replicas, 'settings': settings,
-                         'data_dir': run.options.reading.folder,
-                         **({'init': init} if init else {})})
-    if not run.step:
-      run.written.write_text('config', report.config_text(run.config))
-      run.written.write_settings(schema.plain_fields(run.config))
-      if init:
-        run.written.write_text('init_from', report.json_text(init))
-  run.bar.say(report.start_text(
-      run.config, replicas, run.step, run.total_steps, run.folder.path))
-  if not run.step:
-    if init:
-      run.bar.say(starting.text(init))
-    if run.config.finetune.frozen:
-      run.bar.say(report.frozen_text(run.config, sum(
-          p.shape.num_elements() for p in run.state.params)))
-    return
-  if replicas != before.get('replicas'):
-    run.bar.say(report.moved_text(before.get('replicas'), replicas))
-  changes = 'settings' in before and surroundings.differences(
-      description.settings(before), {**software.versions(), **settings})
-  if changes:
-    run.bar.say(report.settings_text(changes))

@@ -36,7 +36,8 @@ def main(parsed) -> int:
   with tensorflow_process.starting():
     from resnet import loop, session
     from resnet.distribution import workers
-    from resnet.run import report, run_folder
+    from resnet.run import run_folder
+    from resnet.run.screen import report
 
   progress.watch(workdir)
   if flags.FLAGS.strategy == contract.MULTI_WORKER:

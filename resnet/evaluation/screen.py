@@ -4,7 +4,7 @@ from typing import Any
 
 from configs.process.errors import printable
 from resnet.evaluation import temperature
-from resnet.run import report
+from resnet.run.screen import report
 
 _WORST, _PAIRS = 5, 5
 _WIDEST = 30  # Characters of a name.

@@ -11,6 +11,8 @@ from pipelines.options import Reading
 
 STRATEGIES = ('one_device', 'mirrored', contract.MULTI_WORKER)
 COLLECTIVES = ('auto', 'ring', 'nccl')
+PROFILED = ('chief', 'all')  # Workers.
+LOGGERS = ('wandb', 'mlflow')
 
 
 class Options(NamedTuple):
@@ -35,6 +37,11 @@ class Options(NamedTuple):
   init_from: str | os.PathLike[str] | None = None
   keep_optimizer: bool = False
   extend: bool = False  # Whether a run may train on with another config.
+  # What else a run writes of itself.
+  histograms_every_steps: int = 0  # 0: never.
+  profile_steps: tuple[int, int] | None = None  # First, and the one after.
+  profile_workers: str = 'chief'  # One of PROFILED.
+  log_to: tuple[str, ...] = ()  # Of LOGGERS.
 
 
 class WorkerOptions(NamedTuple):

@@ -5,9 +5,10 @@ from typing import Any
 from absl import flags
 
 from configs import loading, schema
-from configs.process import path_flags
+from configs.process import path_flags, whole_number
 from pipelines import reading_flags
 from resnet.execution import execution_flags
+from resnet.execution import options as options_lib
 from resnet.execution.options import Options
 
 _DEFAULTS = Options()
@@ -74,7 +75,40 @@ def parse(argv: list[str]) -> tuple[schema.Config, str, list[str]]:
   flags.DEFINE_float(
       'stall_secs', _DEFAULTS.stall_secs, 'Seconds without progress after '
       'which the stacks of all threads are printed. 0: never.', lower_bound=0)
+  _define_watching()
   return loading.parse(argv)
+
+
+def _define_watching():
+  """Defines the flags of what a run writes of itself, beyond its figures."""
+  flags.DEFINE_integer(
+      'histograms_every_steps', _DEFAULTS.histograms_every_steps, 'Updates '
+      'between histograms of all weights and gradients in TensorBoard. 0: off.',
+      lower_bound=0)
+  flags.DEFINE(
+      _StepsParser(), 'profile_steps', _DEFAULTS.profile_steps, 'Steps to '
+      'profile, once: 100:110 profiles the ten updates that follow step 100.')
+  flags.DEFINE_enum(
+      'profile_workers', _DEFAULTS.profile_workers, options_lib.PROFILED,
+      'Which workers --profile_steps profiles.')
+  flags.DEFINE_multi_enum(
+      'log_to', list(_DEFAULTS.log_to), options_lib.LOGGERS, 'Also sends the '
+      'figures to Weights & Biases or MLflow, offline unless their own '
+      'environment variables say where. May be repeated.')
+
+
+class _StepsParser(flags.ArgumentParser[tuple[int, int]]):
+  """Reads FIRST:LAST as (FIRST, LAST)."""
+  syntactic_help = 'a span of steps FIRST:LAST, such as 100:110'
+
+  def parse(self, argument: str) -> tuple[int, int]:
+    first, last = map(whole_number.parse, argument.partition(':')[::2])
+    if first is None or last is None or not 0 <= first < last:
+      raise ValueError(f'not {self.syntactic_help}')
+    return first, last
+
+  def flag_type(self) -> str:
+    return 'FIRST:LAST'
 
 
 def options() -> Options:

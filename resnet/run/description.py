@@ -8,7 +8,7 @@ import pathlib
 from typing import Any
 
 from configs.process import command_line, json_file
-from resnet.run import report
+from resnet.run.screen import report
 
 FILE = 'run.json'
 

@@ -21,7 +21,7 @@ from tensorboard.plugins.text import summary_v2 as text_summary
 from tensorboard.summary.writer import record_writer
 
 from configs.process import atomic_file, command_line, errors, json_file
-from resnet.run import hparams
+from resnet.run.events import hparams
 
 _SPLITS = ('train', 'eval')
 _LAST_SECS = 10**10 - 10**9  # Of times that are not damaged: in 2255.

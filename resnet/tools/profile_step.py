@@ -93,7 +93,7 @@ class Profile:
     Returns:
       Whether the call has been recorded.
     """
-    from resnet.tools import trace
+    from resnet.run.profiling import trace
 
     if self.steps or step == self._first_step:
       return bool(self.steps)

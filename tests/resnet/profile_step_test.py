@@ -2,7 +2,8 @@
 import pytest
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-from resnet.tools import profile_step, trace
+from resnet.run.profiling import trace
+from resnet.tools import profile_step
 from tests import processes
 
 

@@ -3,7 +3,7 @@ import io
 
 import pytest
 
-from resnet.run import progress
+from resnet.run.screen import progress
 
 
 class _Clock:

@@ -2,7 +2,7 @@
 import pytest
 
 from configs import schema
-from resnet.run import report
+from resnet.run.screen import report
 
 
 def _records(*waits):

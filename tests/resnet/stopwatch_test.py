@@ -1,7 +1,7 @@
 """Every second of a run belongs to one activity, or to training."""
 import pytest
 
-from resnet.run import stopwatch
+from resnet.run.measures import stopwatch
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import platform
 import pytest
 
 from resnet.execution.options import Options
-from resnet.run import description, report, surroundings
+from resnet.run import description, surroundings
+from resnet.run.screen import report
 from tests import processes
 
 

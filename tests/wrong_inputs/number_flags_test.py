@@ -13,7 +13,8 @@ _EXECUTION = dict.fromkeys(
 _TRAINING = {
     **_READING, **_EXECUTION,
     **dict.fromkeys(('steps_per_call', 'log_every_steps', 'eval_every_steps',
-                     'save_every_steps', 'keep_last', 'keep_best'), 'integer'),
+                     'save_every_steps', 'keep_last', 'keep_best',
+                     'histograms_every_steps'), 'integer'),
     **dict.fromkeys(('eval_every_epochs', 'save_every_secs', 'max_mins',
                      'stall_secs'), 'number')}
 _FLAGS = {

@@ -7,7 +7,7 @@ import os
 
 import tensorflow as tf
 
-from resnet.tools import trace
+from resnet.run.profiling import trace
 from resnet.tools.gpu import target
 from resnet.tools.gpu.job import Job
 

@@ -10,7 +10,7 @@ from configs import schema
 from resnet.tools.gpu import findings
 from resnet.tools.gpu.findings import Finding
 
-_WAIT = 0.1  # Share of the time; as in resnet/run/report.py.
+_WAIT = 0.1  # Share of the time; as in resnet/run/screen/report.py.
 # NVIDIA's TensorFlow ResNet-50 v1.5 on A100, mixed precision and XLA; images a
 # second by GPUs.
 PUBLISHED = {1: 2375, 8: 17400}

@@ -7,8 +7,9 @@ from typing import Any, TYPE_CHECKING
 
 from configs import schema
 from configs.process import json_file
-from resnet.run import progress, summaries
-from resnet.run.stopwatch import Stopwatch
+from resnet.run import summaries
+from resnet.run.measures.stopwatch import Stopwatch
+from resnet.run.screen import progress
 
 if TYPE_CHECKING:
   from resnet.distribution.group import Group

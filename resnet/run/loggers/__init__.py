@@ -1,0 +1,1 @@
+"""Sends the figures of a run to other programs."""

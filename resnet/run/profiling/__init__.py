@@ -1,0 +1,1 @@
+"""Records which operations the time of some steps goes to."""
