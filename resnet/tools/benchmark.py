@@ -10,8 +10,8 @@ changes; 3. the same with our fused batch norm, which is as fast as TensorFlow
 gets; 4. the same network in PyTorch, eager and channels last, in a process that
 is idle otherwise. All have the same number of threads and the same settings of
 malloc. Tracing, compiling, evaluations and checkpoints are outside
-of all blocks. Then start-up is measured, from the start of a process to the end
-of its first step.
+of all blocks. Then the cost of a log point is measured, and start-up, from the
+start of a process to the end of its first step.
 """
 from collections.abc import Sequence
 import contextlib
@@ -40,9 +40,8 @@ def parse(argv: list[str]) -> tuple[schema.Config, str, list[str]]:
   Returns:
     (config, the recipe's name, arguments that are not flags).
   """
-  for shared in (execution_flags, reading_flags):
-    shared.define()
-    flags.adopt_module_key_flags(shared)
+  execution_flags.define()
+  reading_flags.define()
   flags.DEFINE_integer(
       'rounds', 8, 'How many rounds of blocks to time.', lower_bound=1)
   flags.DEFINE_float(
@@ -78,6 +77,7 @@ def main(parsed: tuple[schema.Config, str, list[str]]) -> int:
     runs, missing = _others(config, strategy, images, load, stack)
     costs = _measure(config, strategy, options, list(runs.values()))
   _print_speeds(config.global_batch, (_LOOP, *runs), costs, missing)
+  _print_log_cost(config, strategy, options, costs[0][0].steps)
   if values.startup:
     _print_startup(config, images, options.reading)
   return command_line.DONE
@@ -147,6 +147,17 @@ def _print_speeds(batch, names, costs, missing):
       print(f'  {name:26} {_spread(column, 1):28} {ratio}'.rstrip())
   for name, reason in missing.items():
     print(f'  {name:26} not measured: {reason}')
+
+
+def _print_log_cost(config, strategy, options, steps):
+  from resnet.tools import log_cost
+
+  secs, step_secs = log_cost.measure(
+      config, strategy, options, steps=steps, rounds=flags.FLAGS.rounds)
+  every = options.log_every_steps
+  print(f'a log point: {1000 * secs:.2f} ms more than a call without one, '
+        f'{secs / (every * step_secs):.2%} of {every} updates (median of '
+        f'{flags.FLAGS.rounds} pairs)', flush=True)
 
 
 def _spread(values: Sequence[float], digits: int) -> str:

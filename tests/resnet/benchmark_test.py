@@ -15,7 +15,7 @@ import tensorflow as tf
 from configs import schema
 from configs.process.errors import UserError
 from resnet.models import resnet
-from resnet.tools import plain_step, rounds, torch_process
+from resnet.tools import log_cost, plain_step, rounds, torch_process
 from tests import processes
 
 _LOOP, _KERAS, _FUSED = (
@@ -90,6 +90,19 @@ def test_a_block_has_steps():
   assert (turns.costs, len(steps[0].asked)) == ([], 1)
   assert _ask(turns, clocks, [(6, 20, 20)]) == [True]
   assert turns.costs[0][0] == (4, 80, 80)
+
+
+def test_calls_with_and_without_a_log_point_are_paired():
+  clocks = _Clocks()
+  calls = log_cost.Calls(4, lambda: clocks()[0])
+  assert not calls.after_call(0)
+  # The first four are slow; then 2 s and 5 s, and 3 s and 7 s.
+  for step, secs in enumerate([60, 50, 40, 30, 2, 5, 3, 7], 1):
+    clocks.move(secs, 0)
+    assert calls.after_call(step) == (step == 8)
+    clocks.move(100, 0)  # An evaluation asks, too.
+    calls.after_call(step)
+  assert calls.pairs() == [(2, 5), (3, 7)]
 
 
 def test_nothing_is_measured_after_the_last_round():
@@ -172,7 +185,7 @@ def _tiny(*argv):
 
 @pytest.mark.slow
 def test_loop_and_plain_steps_are_compared():
-  what, where, *lines, torch = _tiny('--startup=false')
+  what, where, *lines, torch, logged = _tiny('--startup=false')
   assert what == (
       'digits_resnet8, batches of 8 x (8, 8, 1), float32, --jit=false')
   assert re.fullmatch(
@@ -180,11 +193,14 @@ def test_loop_and_plain_steps_are_compared():
   for unit, table in (('second', lines[:4]), ('CPU-second', lines[4:])):
     assert list(_table(table, unit)) == [_LOOP, _KERAS, _FUSED]
   assert torch.startswith('  PyTorch  ')
+  assert re.fullmatch(
+      r'a log point: -?[\d.]+ ms more than a call without one, -?[\d.]+% of '
+      r'100 updates \(median of 1 pairs\)', logged)
 
 
 @pytest.mark.slow
 def test_what_cannot_be_compared_is_said():
-  *_, fused, torch = _tiny(
+  *_, fused, torch, _ = _tiny(
       '--startup=false', '--virtual_devices=2',
       '--config.model.sync_batch_norm=true')
   assert fused.split(maxsplit=4)[-1] == 'not measured: this network has none'
