@@ -6,7 +6,7 @@
 Other depths of the paper (6n + 2) need one override: 32, 44, 56, 110 or 1202.
 For 110 and 1202, also add a warm-up: --config.schedule.warmup_epochs=1.
 
-  python -m resnet.train --config=cifar10_resnet20 --strategy=mirrored \
+  python -m resnet.train --config=cifar10_resnet20 --strategy=mirrored \\
       --config.model.depth=56
 """
 from configs import schema

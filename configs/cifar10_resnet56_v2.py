@@ -6,7 +6,7 @@ Hardware: meant for one GPU. Time and accuracy: not measured here.
 
 Other depths (9n + 2) need one override: 110, 164 or 1001.
 
-  python -m resnet.train --config=cifar10_resnet56_v2 --strategy=mirrored \
+  python -m resnet.train --config=cifar10_resnet56_v2 --strategy=mirrored \\
       --config.model.depth=164
 """
 from configs import cifar10_resnet20, schema

@@ -1,8 +1,10 @@
-"""The help of all config fields, as configs/schema.py describes them.
+"""The help of recipes and config fields.
 
-A field's comment, above it or behind it, is its description.
+A field's comment in configs/schema.py, above it or behind it, is its
+description; a recipe's docstring is that of the recipe.
 """
 import ast
+from collections.abc import Mapping
 import io
 import pathlib
 import textwrap
@@ -16,16 +18,28 @@ _WIDTH = 80
 _HIDDEN = ('code',)  # Set by the program, not by the user.
 
 
-def text(config: schema.Config, recipe: str) -> str:
-  """Returns the help of all fields.
+def recipes(files: Mapping[str, pathlib.Path]) -> str:
+  """Returns a list of recipes, which are {name: its file}."""
+  lines = ['Recipes; --config=NAME --help shows more of one:']
+  for name, path in files.items():
+    lines.append(_wrapped(
+        f'{name}: {_docstring(path).partition(chr(10))[0]}', '  ', '      '))
+  return '\n'.join(lines)
+
+
+def text(config: schema.Config, recipe: str, path: pathlib.Path) -> str:
+  """Returns the help of all fields, below that of the recipe.
 
   Args:
     config: of a recipe; its values are shown.
     recipe: its name.
+    path: its file.
   """
   described, groups = comments(), typing.get_type_hints(schema.Config)
-  lines, heading = [_wrapped(
-      f'Config fields, with the values of {recipe}:', '')], None
+  lines, heading = [f'Config fields, with the values of {recipe}:'], None
+  about = _docstring(path)
+  if about:
+    lines.append(f'\n{about}')
   for field in typed_fields.plain(config):
     group, _, name = field.path.rpartition('.')
     kind = groups[group] if group else schema.Config
@@ -33,9 +47,13 @@ def text(config: schema.Config, recipe: str) -> str:
       continue
     if group != heading:
       heading, about = group, (kind.__doc__ or '').partition('\n')[0]
-      lines.append('\n' + _wrapped(f'{group or "config"}: {about}', ''))
+      lines.append('\n' + _wrapped(f'{group or "config"}: {about}'))
     lines.append(_of_field(field, described.get(f'{kind.__name__}.{name}', '')))
   return '\n'.join(lines)
+
+
+def _docstring(path):
+  return ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))) or ''
 
 
 def comments() -> dict[str, str]:
@@ -74,18 +92,24 @@ def _above(lines, number):
 def _of_field(field, comment):
   value = ','.join(map(str, field.value)) if isinstance(
       field.value, tuple) else field.value
-  allowed = field.metadata.get('allowed')
-  limits = field.metadata.get('limits')
-  kind = f'one of {", ".join(allowed)}' if allowed else typed_fields.type_name(
-      field.path, schema.Config())
-  if limits:
-    kind = f'{kind}; {limits}'
   return '\n'.join([
       f'  --config.{field.path}={value}',
-      *([_wrapped(comment, '    ')] if comment else []),
-      _wrapped(f'({kind})', '    ')])
+      _wrapped(f'{comment} ({_kind(field)})'.lstrip(), '      ', '      ')])
 
 
-def _wrapped(words, indent):
+def _kind(field):
+  """Returns what the values of a field are: 'a number from 0 to 1'."""
+  allowed = field.metadata.get('allowed')
+  if allowed:
+    return f'one of {", ".join(allowed)}'
+  name = typed_fields.type_name(field.path, schema.Config())
+  limits = field.metadata.get('limits')
+  if not limits:
+    return name
+  return f'{name}, each {limits}' if isinstance(
+      field.value, tuple) else f'{name} {limits}'
+
+
+def _wrapped(words, indent='', hanging=''):
   return textwrap.fill(words, _WIDTH, initial_indent=indent,
-                       subsequent_indent=indent, break_on_hyphens=False)
+                       subsequent_indent=hanging, break_on_hyphens=False)

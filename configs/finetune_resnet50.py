@@ -12,7 +12,7 @@ deviation of their input along. For few pictures, freeze the first parts
 Hardware: meant for one GPU of 8 GiB. Time and accuracy: not measured here.
 
   python -m pipelines.prepare --image_folder=PICTURES --data_dir=DIR
-  python -m resnet.train --config=finetune_resnet50 --data_dir=DIR \
+  python -m resnet.train --config=finetune_resnet50 --data_dir=DIR \\
       --init_from=WEIGHTS --workdir=RUN
   python -m resnet.predict --workdir=RUN NEW_PICTURES
   python -m resnet.export --workdir=RUN --format=saved_model

@@ -5,7 +5,7 @@ after 5 warm-up epochs; the last gamma of each residual block starts at zero.
 Hardware: meant for 8 GPUs of 16 GiB (128 images each). Time and top-1 accuracy:
 not measured here.
 
-  python -m resnet.train --config=imagenet_resnet50 --strategy=mirrored \
+  python -m resnet.train --config=imagenet_resnet50 --strategy=mirrored \\
       --config.precision=bfloat16
 """
 from configs import schema

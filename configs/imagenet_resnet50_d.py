@@ -8,7 +8,7 @@ The paper also jitters colors and lighting, and reports 79.29 % with
 distillation from a larger network. Hardware: meant for 8 GPUs of 16 GiB (128
 images each). Time and top-1 accuracy: not measured here.
 
-  python -m resnet.train --config=imagenet_resnet50_d --strategy=mirrored \
+  python -m resnet.train --config=imagenet_resnet50_d --strategy=mirrored \\
       --config.precision=bfloat16
 """
 from configs import imagenet_resnet50, schema

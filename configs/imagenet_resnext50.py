@@ -5,7 +5,7 @@ The recipe of imagenet_resnet50 with 3x3 convolutions of twice the channels in
 Hardware: meant for 8 GPUs of 16 GiB (128 images each). Time and top-1 accuracy:
 not measured here.
 
-  python -m resnet.train --config=imagenet_resnext50 --strategy=mirrored \
+  python -m resnet.train --config=imagenet_resnext50 --strategy=mirrored \\
       --config.precision=bfloat16
 
 ResNeXt-101 32x8d: --config.model.depth=101 --config.model.inner_width=4

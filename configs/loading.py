@@ -10,8 +10,11 @@ from ml_collections import config_flags
 from configs import combinations, field_help, schema
 from configs.process import (
   command_line,
+  completion,
+  flag_groups,
   flag_words,
   help_flags,
+  near_names,
   paths,
   typed_fields,
   word_tuples,
@@ -21,6 +24,7 @@ from configs.process.errors import first_line, UserError
 DEFAULT = 'digits_resnet8'
 FUNCTIONS = frozenset(('build', 'metrics'))  # Of resnet/models/own.py.
 _FOLDER = pathlib.Path(__file__).parent
+_LISTED = typed_fields.LISTED
 _NOT_RECIPES = ('__init__', 'combinations', 'field_help', 'loading', 'schema',
                 'unused')
 
@@ -93,11 +97,11 @@ def _executed(recipe):
 
 def _path(recipe):
   """Returns the path of a recipe's file."""
-  known = ', '.join(names())
   if not recipe.endswith('.py'):
     if recipe not in names():
-      raise UserError(f'--config={recipe} is unknown: give the path of a .py '
-                      f'file or one of {known}.')
+      raise UserError(
+          f'--config={recipe} is unknown{near_names.hint(recipe, names())}: '
+          f'give the path of a .py file or a recipe; {_LISTED} lists them.')
     return _FOLDER / f'{recipe}.py'
   path = paths.local(recipe, '--config')
   try:
@@ -106,8 +110,9 @@ def _path(recipe):
     raise UserError(f'--config={recipe} cannot be read ({error.strerror}): '
                     f'give a .py file that you may read.') from error
   if not found:
-    raise UserError(f'--config={recipe} does not exist: give an existing .py '
-                    f'file or one of {known}.')
+    raise UserError(
+        f'--config={recipe} does not exist: give an existing .py file or a '
+        f'recipe; {_LISTED} lists them.')
   return path
 
 
@@ -128,7 +133,11 @@ def parse(argv: Sequence[str], flag_values: flags.FlagValues = flags.FLAGS
   recipe, rest = flag_words.take('config', argv)
   recipe = DEFAULT if recipe is None else recipe
   config = load(recipe)
-  help_flags.add('fields', lambda: field_help.text(config, recipe))
+  help_flags.add('recipes', lambda: field_help.recipes(
+      {name: _FOLDER / f'{name}.py' for name in names()}))
+  help_flags.add('fields', lambda: field_help.text(
+      config, recipe, _path(recipe)))
+  completion.offer(_completions)
   for word in rest:
     name = (flag_words.name_of(word) or '').removeprefix('no')
     if name.startswith('config.'):
@@ -137,19 +146,47 @@ def parse(argv: Sequence[str], flag_values: flags.FlagValues = flags.FLAGS
       f'config.{field.path}' for field in typed_fields.plain(config)
       if field.type == tuple[str, ...]])
   try:
-    holder = config_flags.DEFINE_config_dataclass(
-        'config', config, sys_argv=rest, flag_values=flag_values,
-        help_string='The recipe: a name in configs/ or the path of a .py file. '
-        'Its fields can be overridden one by one, as in '
-        '--config=cifar10_resnet20 --config.model.depth=56. The fields are '
-        'described in configs/schema.py.')
-    # The default that --help shows; else it would be all fields with values.
-    flag_values['config'].default_as_str = f"'{DEFAULT}'"
+    with flag_groups.group('Recipe', first=True):
+      holder = _define(config, rest, flag_values)
     others = command_line.read_flags(rest, flag_values)
   except flags.Error as error:
     raise UserError(_flag_sentence(error, config, flag_values)) from error
+  _check_others(others[1:], flag_values)
   combinations.check(holder.value)
   return holder.value, run_name(recipe), others[1:]
+
+
+def _define(config, words, flag_values):
+  """Defines --config and those of its fields that the words set."""
+  holder = config_flags.DEFINE_config_dataclass(
+      'config', config, sys_argv=words, flag_values=flag_values,
+      help_string='What is trained: a recipe, see below, or the path of a .py '
+      'file. Each field can be overridden, as in --config.model.depth=56.')
+  # The default that --help shows; else it would be all fields with values.
+  flag_values['config'].default_as_str = f"'{DEFAULT}'"
+  return holder
+
+
+def _completions():
+  """Returns {name: its values, if they are known} of --config and fields."""
+  return {'config': names()} | {
+      f'config.{field.path}': typed_fields.words(field)
+      for field in typed_fields.plain(schema.Config()) if field.path != 'code'}
+
+
+def _check_others(words, flag_values):
+  """Raises UserError for a word that shows which flag was meant."""
+  for word in words:
+    name = word.partition('=')[0]
+    flag = ''
+    if word in names() or word.endswith('.py'):
+      flag = f'--config={word}'
+    elif name.removeprefix('config.') in schema.plain_fields(schema.Config()):
+      flag = f'--config.{word.removeprefix("config.")}'
+    elif '/' in word and 'data_dir' in flag_values and '=' not in word:
+      flag = f'--data_dir={word}'
+    if flag:
+      raise UserError(f'{word!r} is not a flag: did you mean {flag}?')
 
 
 def check_field(path: str, config: schema.Config) -> None:
@@ -165,8 +202,9 @@ def check_field(path: str, config: schema.Config) -> None:
     holder = getattr(holder, name)
   if hasattr(holder, '__dataclass_fields__'):
     raise UserError(
-        f'config.{path} is a group: set one of its fields '
-        f'{", ".join(holder.__dataclass_fields__)}.')
+        f'config.{path} is a group: set one of its fields, such as '
+        f'config.{path}.{next(iter(holder.__dataclass_fields__))}; {_LISTED} '
+        'lists them.')
 
 
 def _flag_sentence(error, config, flag_values):

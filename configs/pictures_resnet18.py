@@ -12,7 +12,7 @@ photographs of 3 classes (tests/synthetic_photographs.py; 64 pixels, batch 16,
 30 epochs; on 2 cores of an AMD EPYC shared with other programs, 2026-11-29).
 Alone on them, 300 others took 70 s and reached 96.7 %.
 
-  python -m resnet.train --config=pictures_resnet18 \
+  python -m resnet.train --config=pictures_resnet18 \\
       --config.data.name=PICTURES_NAME --data_dir=DIR --workdir=RUN
 """
 from configs import schema

@@ -4,7 +4,7 @@ The recipe of pictures_resnet18 with the larger network (23.5 M weights and a
 classifier), for some ten thousand pictures and a GPU. Hardware: meant for one
 GPU of 8 GiB. Time and accuracy: not measured here.
 
-  python -m resnet.train --config=pictures_resnet50 \
+  python -m resnet.train --config=pictures_resnet50 \\
       --config.data.name=PICTURES_NAME --data_dir=DIR --workdir=RUN
 """
 from configs import pictures_resnet18, schema

@@ -71,17 +71,18 @@ class Model:
 @dataclasses.dataclass
 class Data:
   """A prepared TFDS image-classification data set, `digits` or `synthetic`."""
+  # digits, synthetic, or a name of TFDS: NAME, NAME:VERSION or NAME/CONFIG.
   name: str = 'digits'
-  train_split: str = 'train'
-  eval_split: str = 'test'
+  train_split: str = 'train'  # Or a slice, such as train[:90%].
+  eval_split: str = 'test'  # Or a slice.
   # The mean that is subtracted: one per channel, or one per pixel and channel.
   center: str = one_of('channel', 'pixel')
   # Height and width that images of different sizes are cropped and resized to.
   # 0: all images already have the same size.
   image_size: int = within(0, _MOST_PIXELS, 0)
-  # Evaluation with image_size: the central crop's share of the shorter side;
-  # height and width, 0: image_size.
+  # Evaluation with image_size: the central crop's share of the shorter side.
   eval_crop: float = within(0.01, 1, 0.875)
+  # The same: height and width after the crop. 0: image_size.
   eval_size: int = within(0, _MOST_PIXELS, 0)
   interpolation: str = one_of('bilinear', 'bicubic')  # Of all resizing.
   eval_flip: bool = False  # Averages the logits of an image and its mirror.
@@ -89,7 +90,7 @@ class Data:
   pad_to: int = within(0, _MOST_PIXELS, 0)
   # One value per channel, on a scale of 0 to 255. (): measured on train_split.
   mean: tuple[float, ...] = within(-1000, 1000, ())
-  stddev: tuple[float, ...] = within(0, 1000, ())
+  stddev: tuple[float, ...] = within(0, 1000, ())  # As mean.
 
 
 @dataclasses.dataclass
@@ -98,8 +99,8 @@ class Synthetic:
   examples: int = within(2, 10**8, 1000)  # For training, and for evaluation.
   # Height and width, unless data.image_size gives them.
   size: int = within(1, _MOST_PIXELS, 32)
-  channels: int = within(1, 16, 3)
-  classes: int = within(2, 10**5, 10)
+  channels: int = within(1, 16, 3)  # Of an image.
+  classes: int = within(2, 10**5, 10)  # Of all images.
 
 
 @dataclasses.dataclass
@@ -109,10 +110,10 @@ class Augment:
   # between these two. It is resized to image_size, or, if `sizes` is set, to
   # each of these sizes in turn, for equal parts of the run.
   smallest_crop: float = within(0, 1, 0.08)
-  largest_crop: float = within(0, 1, 1.0)
+  largest_crop: float = within(0, 1, 1.0)  # See smallest_crop.
   # Smallest and largest ratio of the box's width to its height.
   crop_ratio: tuple[float, ...] = within(0.01, 100, (3 / 4, 4 / 3))
-  sizes: tuple[int, ...] = within(1, _MOST_PIXELS, ())
+  sizes: tuple[int, ...] = within(1, _MOST_PIXELS, ())  # See smallest_crop.
   # How often each example occurs in its batch. An epoch keeps its number of
   # images, so it has fewer different examples.
   repeats: int = within(1, _MOST_IMAGES, 1)
@@ -129,8 +130,8 @@ class Augment:
   magnitude: float = within(0, 10, 9.0)  # rand_augment: their strength.
   # Color jitter by factors between 1 - x and 1 + x. 0: off.
   brightness: float = within(0, 100, 0.0)
-  contrast: float = within(0, 100, 0.0)
-  saturation: float = within(0, 100, 0.0)
+  contrast: float = within(0, 100, 0.0)  # As brightness.
+  saturation: float = within(0, 100, 0.0)  # As brightness.
   grayscale: float = within(0, 1, 0.0)  # Probability.
   blur: float = within(0, 1, 0.0)  # Probability of a Gaussian blur.
   # Side of the erased square in pixels. 0: off.
@@ -138,7 +139,7 @@ class Augment:
   erasing: float = within(0, 1, 0.0)  # Probability of an erased rectangle.
   # Alpha of the Beta distribution of the mixing ratio. 0: off.
   mixup: float = off_or(0.001, 100, 0.0)
-  cutmix: float = off_or(0.001, 100, 0.0)
+  cutmix: float = off_or(0.001, 100, 0.0)  # As mixup.
   mix_probability: float = within(0, 1, 1.0)  # Of mixing a pair at all.
   mix_epochs: float = within(0, _MOST_EPOCHS, 0.0)  # Then it ends. 0: never.
 
@@ -161,7 +162,7 @@ class Optimizer:
   # norm: of all gradients together; value: each number; adaptive: norms of
   # units relative to those of their weights (Brock et al. 2021).
   clip: str = one_of('none', 'norm', 'value', 'adaptive')
-  clip_at: float = at_least(0, 1.0)
+  clip_at: float = at_least(0, 1.0)  # The largest norm, number or ratio.
   # Parts of each replica's batch whose gradients are computed in turn, and
   # added.
   accumulate: int = within(1, 4096, 1)
@@ -180,7 +181,7 @@ class Schedule:
   # step: shares of the run after which the rate is multiplied by the next of
   # drop_factors; one factor serves for all.
   drops_at: tuple[float, ...] = share((0.5, 0.75))
-  drop_factors: tuple[float, ...] = at_least(0, (0.1,))
+  drop_factors: tuple[float, ...] = at_least(0, (0.1,))  # See drops_at.
   power: float = within(0, 100, 1.0)  # polynomial.
 
 
@@ -192,8 +193,8 @@ class Monitor:
   # After this many evaluations without a new best, multiplies the learning rate
   # by plateau_factor, down to plateau_floor. 0: off.
   plateau_evals: int = within(0, 10**6, 0)
-  plateau_factor: float = within(0, 1, 0.1)
-  plateau_floor: float = at_least(0, 0.0)
+  plateau_factor: float = within(0, 1, 0.1)  # See plateau_evals.
+  plateau_floor: float = at_least(0, 0.0)  # See plateau_evals.
   # Ends the run after this many evaluations without a new best. 0: off.
   stop_evals: int = within(0, 10**6, 0)
 
@@ -248,7 +249,8 @@ class Config:
   # sigmoid: each class by itself (Wightman et al. 2021).
   loss: str = one_of('softmax', 'sigmoid')
   class_weights: tuple[float, ...] = at_least(0, ())  # Of each class. (): 1.
-  label_smoothing: float = share(0.0)
+  label_smoothing: float = share(0.0)  # What all classes share of a label.
+  # Of computation: weights stay float32.
   precision: str = one_of('float32', 'bfloat16', 'float16')
   # What replicas send and sum gradients in; half the bytes with the last two.
   reduce_precision: str = one_of('float32', 'bfloat16', 'float16')
@@ -257,8 +259,8 @@ class Config:
   eval_batch: int = within(1, _MOST_IMAGES, 500)
   # The length of the run: exactly one of the two is positive.
   train_epochs: float = within(0, _MOST_EPOCHS, 0.0)
-  train_steps: int = within(0, _MOST_STEPS, 0)
-  seed: int = within(0, 2**32 - 1, 0)
+  train_steps: int = within(0, _MOST_STEPS, 0)  # See train_epochs.
+  seed: int = within(0, 2**32 - 1, 0)  # Of weights, order and augmentation.
   # The source of a recipe that has functions of its own: resnet/models/own.py.
   # It is set when the recipe is loaded.
   code: str = ''

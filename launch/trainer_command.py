@@ -12,10 +12,17 @@ import contextlib
 from importlib.machinery import ModuleSpec, PathFinder
 import importlib.util
 import os
+import subprocess
+import sys
 
 from absl import flags
 
-from configs.process import command_line, flag_words, python_module
+from configs.process import (
+  command_line,
+  flag_words,
+  help_flags,
+  python_module,
+)
 from configs.process.errors import UserError
 from launch.cluster import contract
 
@@ -25,6 +32,9 @@ PACKAGES = ('configs', 'launch', 'pipelines', 'resnet')  # Of the project.
 
 def parse(argv: list[str], example: str = '') -> list[str]:
   """Reads a launcher's flags; returns the trainer's, which follow --.
+
+  If those ask for help, the trainer answers and this process ends: nothing is
+  started for them.
 
   Args:
     argv: the command line, with the program's name first.
@@ -42,10 +52,25 @@ def parse(argv: list[str], example: str = '') -> list[str]:
       raise UserError(
           f'{error} Put flags for the trainer after " -- ".') from error
     raise
+  answer_help(argv[end + 1:])
   if example and end == len(argv):
     raise UserError("The trainer's flags are missing: give them after "
                     f'" -- ", as in -- {example}.')
   return argv[end + 1:]
+
+
+def answer_help(trainer_flags: Sequence[str]) -> None:
+  """Ends this process with the trainer's answer if its flags ask for help."""
+  if not help_flags.asked(trainer_flags):
+    return
+  values = flags.FLAGS.flag_values_dict()
+  module = values.get('module', MODULE)
+  recipe = values.get('config')  # Of a sweep.
+  done = subprocess.run(
+      [*python_module.command(module),
+       *([f'--config={recipe}'] if recipe else []), *trainer_flags],
+      env={**os.environ, **variables(module, os.environ)}, check=False)
+  sys.exit(done.returncode)
 
 
 def check_utf8(trainer_flags: Sequence[str]) -> None:

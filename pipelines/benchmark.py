@@ -39,7 +39,6 @@ def parse(argv: list[str]) -> tuple[schema.Config, str, list[str]]:
     (config, the recipe's name, arguments that are not flags).
   """
   reading_flags.define()
-  flags.adopt_module_key_flags(reading_flags)
   flags.DEFINE_integer(
       'images', 100_000, 'Images per round. The textbook pipeline gets a tenth '
       'of them, each stage from disk a hundredth, or a tenth if it decodes '

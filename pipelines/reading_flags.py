@@ -3,12 +3,13 @@ import os
 
 from absl import flags
 
-from configs.process import path_flags
+from configs.process import flag_groups, path_flags
 from pipelines.options import Reading
 
 _DEFAULTS = Reading()
 
 
+@flag_groups.group('Reading data')
 def define() -> None:
   """Defines the flags; `get` returns their values once they are parsed."""
   path_flags.define(

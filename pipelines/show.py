@@ -27,7 +27,6 @@ _MOST_MIB = 512  # Of a sheet. Drawing one takes a few times as much memory.
 def parse(argv: list[str]) -> tuple[schema.Config, str, list[str]]:
   """Defines and reads the flags: (config, recipe's name, other arguments)."""
   reading_flags.define()
-  flags.adopt_module_key_flags(reading_flags)
   path_flags.define(
       'output', None, 'The PNG file to write. Default: <recipe>.png.')
   flags.DEFINE_integer(

@@ -42,14 +42,15 @@ def run_folder(tmp_path_factory):
 
 @pytest.mark.parametrize('flag, words', [
     ('--config.optimizer.lerning_rate=1',
-     ['config.optimizer.lerning_rate does not exist: the fields are',
-      'momentum']),
+     ['config.optimizer.lerning_rate does not exist (did you mean '
+      'config.schedule.peak?)', '--help` lists the fields']),
     ('--config.schedule.peek=1', ['did you mean config.schedule.peak?']),
     ('--config.global_batch=many',
      ['config.global_batch=many', 'a whole number']),
     ('--config.schedule.name=linear',
      ["config.schedule.name='linear'", 'constant, step, cosine, polynomial']),
-    ('--config=resnet999', ['--config=resnet999', 'digits_resnet8']),
+    ('--config=digits_resnet9', ['--config=digits_resnet9', 'did you mean '
+                                 'digits_resnet8']),
     ('--config=missing.py', ['missing.py does not exist']),
     ('--workdri=x', ['--workdri is unknown (did you mean --workdir?)',
                      '--help lists the flags']),

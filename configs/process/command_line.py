@@ -14,7 +14,14 @@ from typing import NoReturn, TypeVar
 
 from absl import app, flags, logging
 
-from configs.process import foreign_flags, help_flags, progress, streams
+from configs.process import (
+  flag_text,
+  foreign_flags,
+  help_flags,
+  near_names,
+  progress,
+  streams,
+)
 from configs.process.errors import printable, TryAgain, UserError
 
 DONE = 0
@@ -201,20 +208,29 @@ def sentence(error: flags.Error,
   """
   text = ' '.join(str(error).split()).rstrip('.')
   if isinstance(error, flags.UnrecognizedFlagError):
-    known = foreign_flags.ours(error.flagname, flag_values)
-    near = [known] if known else text.partition(
-        'Did you mean: ')[2].removesuffix(' ?').split(', ')
-    hint = ' or '.join(f'--{name}' for name in near if name)
-    hint = f' (did you mean {hint}?)' if hint else ''
-    return f'--{error.flagname} is unknown{hint}: --help lists the flags.'
+    return _unknown(error.flagname, text, flag_values)
   if isinstance(error, flags.IllegalFlagValueError):
     given, _, reason = text.removeprefix('flag --').partition(': ')
     name = given.partition('=')[0]
     allowed = _allowed(flag_values[name]) if name in flag_values else ''
     if allowed:
-      return f'--{given} is not allowed: give {allowed}.'
+      hint = near_names.hint(
+          given.partition('=')[2], flag_text.values(flag_values[name]))
+      return f'--{given} is not allowed{hint}: give {allowed}.'
     return f'--{given} is not allowed ({reason}): see --help.'
   return f'{text}: see --help.'
+
+
+def _unknown(name, text, flag_values):
+  """Returns the sentence for a flag that does not exist."""
+  known = foreign_flags.ours(name, flag_values)
+  remark = foreign_flags.remark(name, flag_values)
+  if not known and remark:
+    return f'--{name} is unknown: {remark}; --help lists the flags.'
+  near = [known] if known else text.partition(
+      'Did you mean: ')[2].removesuffix(' ?').split(', ')
+  hint = near_names.meant(f'--{other}' for other in near if other)
+  return f'--{name} is unknown{hint}: --help lists the flags.'
 
 
 def _allowed(flag):
@@ -234,9 +250,18 @@ def _allowed(flag):
 
 def refuse(others: Sequence[str]) -> None:
   """Raises UserError if arguments that are not flags were given."""
-  if others:
-    raise UserError(f'{" ".join(others)!r} is not a flag: flags have the form '
-                    '--name=value.')
+  if not others:
+    return
+  given = ' '.join(others)
+  if others[0].lower() in ('true', 'false'):
+    raise UserError(f'{given!r} is not a flag: the value of a flag that is '
+                    'true or false follows an equals sign, as in '
+                    f'--deterministic={others[0].lower()}.')
+  hint = near_names.meant(
+      f'--{others[0]}' for name in [others[0].partition('=')[0]]
+      if name in flags.FLAGS and name != others[0])
+  raise UserError(f'{given!r} is not a flag{hint}: flags have the form '
+                  '--name=value.')
 
 
 def warn(text: str) -> None:

@@ -5,6 +5,10 @@ from absl import flags
 
 from configs.process import paths
 
+KIND = 'PATH'
+
+flags.disclaim_key_flags()  # They belong to the modules that call `define`.
+
 
 class _Parser(flags.ArgumentParser[pathlib.Path]):
   """Turns the text of a flag into a local path, or raises UserError."""
@@ -18,7 +22,7 @@ class _Parser(flags.ArgumentParser[pathlib.Path]):
     return paths.local(argument, self._flag)
 
   def flag_type(self) -> str:
-    return 'string'
+    return KIND
 
 
 def define(name: str, default: str | None, help_text: str,

@@ -3,14 +3,16 @@
 A config is a dataclass with groups of fields, which are dataclasses too. The
 path of a plain field is its name after that of its group: 'optimizer.name'.
 """
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
-import difflib
 import math
 import typing
 from typing import Any, NamedTuple, TypeVar
 
+from configs.process import foreign_flags, near_names
 from configs.process.errors import printable, UserError
+
+LISTED = '`python -m resnet.train --help`'  # Where recipes and fields are.
 
 _Value = TypeVar('_Value')
 _LONGEST_SHOWN = 200  # Characters of a value.
@@ -108,7 +110,8 @@ def check_limits(config: Any) -> None:
     allowed = metadata.get('allowed')
     if allowed and value not in allowed:
       raise UserError(
-          f'config.{path}={_shown(value)} is unknown: choose one of '
+          f'config.{path}={_shown(value)} is unknown'
+          f'{near_names.hint(value, allowed)}: choose one of '
           f'{", ".join(allowed)}.')
     limits = metadata.get('limits')
     values = value if isinstance(value, tuple) else (value,)
@@ -119,19 +122,35 @@ def check_limits(config: Any) -> None:
 
 def unknown(path: str, config: Any) -> str:
   """Returns the sentence for a field that does not exist."""
-  names = [field.path for field in plain(config)]
-  last = path.rpartition('.')[-1]
-  near = [name for name in names if name.rpartition('.')[-1] == last]
+  near = _near(path, [field.path for field in plain(config)])
+  hint = near_names.meant(f'config.{name}' for name in near[:3])
+  return f'config.{path} does not exist{hint}: {LISTED} lists the fields.'
+
+
+def _near(path, names):
+  """Returns the fields that the path of none might mean."""
+  group, _, last = path.rpartition('.')
+  groups = {name.rpartition('.')[0] for name in names}
+  for near in near_names.find(group, groups):
+    if near != group and f'{near}.{last}' in names:
+      return [f'{near}.{last}']
+  begun = [name for name in names if path.startswith(f'{name}.')]
+  same = [name for name in names if name.rpartition('.')[-1] == last]
   # Not whatever else begins with the same group.
-  near += [name for name in difflib.get_close_matches(
-      path, names, n=1, cutoff=0.75)
-           if path.startswith(f'{name}.') or difflib.SequenceMatcher(
-               None, name.rpartition('.')[-1], last).ratio() > 0.6]
-  hint = f' (did you mean config.{near[0]}?)' if near else ''
-  group = path.rpartition('.')[0]
-  siblings = [name for name in names if name.rpartition('.')[0] == group]
-  return (f'config.{path} does not exist{hint}: the fields are '
-          f'{", ".join(siblings or names)}.')
+  alike = [name for name in near_names.find(path, names)
+           if near_names.find(last, [name.rpartition('.')[-1]])]
+  found = begun or [name for name in alike if name in same] or same or alike
+  if not found:
+    known = foreign_flags.near(last, {'config'})
+    found = [known.removeprefix('config.')] if known else []
+  return found
+
+
+def words(field: Field) -> Sequence[str]:
+  """Returns the words that the value of a field can be; () if all can."""
+  if field.type is bool:
+    return 'true', 'false'
+  return field.metadata.get('allowed', ())
 
 
 def type_name(path: str, config: Any) -> str:

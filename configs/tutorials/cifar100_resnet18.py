@@ -13,7 +13,7 @@ Hardware: meant for one GPU; on CIFAR-100 not measured here yet. One epoch with
 minutes on 2026-11-29 on 2 cores of an AMD EPYC that other work used too; then
 the test set's accuracy was 0.318 and its loss 1.912.
 
-  python -m resnet.train --config=tutorials/cifar100_resnet18 \
+  python -m resnet.train --config=tutorials/cifar100_resnet18 \\
       --eval_every_epochs=2
 """
 from configs import schema

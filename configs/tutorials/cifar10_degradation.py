@@ -5,7 +5,7 @@ the paper (figures 1 and 6), the deeper plain network has the larger training
 and test error; with shortcuts, the deeper one has the smaller. One command
 trains all four, one after another; the next ones draw their errors.
 
-  python -m launch.sweep --config=tutorials/cifar10_degradation \
+  python -m launch.sweep --config=tutorials/cifar10_degradation \\
       --sweep=model.shortcut=none,A --sweep=model.depth=20,56 -- --data_dir=DIR
   cd runs/tutorials/cifar10_degradation-sweep
   python -m resnet.report --workdir=$(echo shortcut=* | tr ' ' ,)

@@ -21,12 +21,12 @@ the plateau rule is left out: in the script it has no effect, because the
 schedule sets the rate again before each epoch. These flags add a rule that acts
 (then the checkpoint with the smallest loss is kept):
 
-  --config.monitor.metric=loss --config.monitor.plateau_evals=5 \
+  --config.monitor.metric=loss --config.monitor.plateau_evals=5 \\
   --config.monitor.plateau_factor=0.3162 --config.monitor.plateau_floor=0.5e-6
 
 Hardware: meant for one GPU. For other depths, 6n + 2, change both last flags:
 
-  python -m resnet.train --config=tutorials/cifar10_keras_resnet_v1 \
+  python -m resnet.train --config=tutorials/cifar10_keras_resnet_v1 \\
       --workdir=runs/keras_v1_56 --config.model.depth=56
 """
 from configs import schema

@@ -17,7 +17,7 @@ from Keras's script.
 
 Hardware: meant for one GPU. For other depths, 9n + 2, change both last flags:
 
-  python -m resnet.train --config=tutorials/cifar10_keras_resnet_v2 \
+  python -m resnet.train --config=tutorials/cifar10_keras_resnet_v2 \\
       --workdir=runs/keras_v2_56 --config.model.depth=56
 """
 from configs import schema

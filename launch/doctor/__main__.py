@@ -24,6 +24,7 @@ from absl import flags
 
 from configs.process import command_line
 from configs.process.errors import UserError
+from launch import trainer_command
 from launch.cluster import cluster_flags, contract, resolver
 from launch.doctor import diagnosis, rendezvous, reports, table
 from launch.doctor import survey as survey_lib
@@ -41,6 +42,7 @@ def parse(argv: list[str]) -> list[str]:
   words = _known(flags.FLAGS, argv)
   if '--' in words:
     words.remove('--')
+  trainer_command.answer_help(words[1:])
   return words[1:]
 
 

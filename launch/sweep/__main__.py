@@ -34,7 +34,7 @@ import sys
 from absl import flags
 
 from configs import loading
-from configs.process import command_line, path_flags, streams
+from configs.process import command_line, completion, path_flags, streams
 from configs.process.errors import UserError
 from launch import trainer_command
 from launch.local import signals
@@ -48,6 +48,7 @@ def parse(argv: list[str]) -> list[str]:
   flags.DEFINE_string(
       'config', loading.DEFAULT, 'The recipe of all runs: a name in configs/, '
       'or the path of a .py file.')
+  completion.offer(lambda: {'config': loading.names()})
   flags.DEFINE_multi_string(
       'sweep', [], 'A field of the config and the values to try, as in '
       'schedule.peak=0.1,0.2. If the field takes several numbers, separate the '

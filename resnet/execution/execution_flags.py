@@ -3,6 +3,7 @@ from typing import Any
 
 from absl import flags
 
+from configs.process import flag_groups
 from configs.process.errors import UserError
 from launch.cluster import cluster_flags, contract
 from resnet.execution import options as options_lib
@@ -12,11 +13,15 @@ _DEFAULTS = options_lib.WorkerOptions()
 
 def define() -> None:
   """Defines the flags; `make_strategy` and `main` read their values."""
+  _define_devices()
+  _define_workers()
+
+
+@flag_groups.group('Devices')
+def _define_devices():
   flags.DEFINE_enum(
       'strategy', 'mirrored', options_lib.STRATEGIES, 'One device, all devices '
       'of one process, or several processes.')
-  cluster_flags.define()
-  flags.adopt_module_key_flags(cluster_flags)
   flags.DEFINE_list(
       'devices', [], 'Devices to use, such as GPU:0,GPU:1 (or 0,1) or CPU:0. '
       'Default: all GPUs, or the CPU if there is none.')
@@ -32,6 +37,11 @@ def define() -> None:
   flags.DEFINE_bool(
       'memory_growth', False, 'Takes the memory of GPUs as it is needed, not '
       'all of it at the start: for GPUs that other programs use, too.')
+
+
+@flag_groups.group('Workers')
+def _define_workers():
+  cluster_flags.define()
   flags.DEFINE_enum(
       'collectives', _DEFAULTS.collectives, options_lib.COLLECTIVES, 'How '
       'workers sum gradients. nccl: by NCCL, between GPUs. ring: through the '

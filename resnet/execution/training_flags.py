@@ -5,7 +5,7 @@ from typing import Any
 from absl import flags
 
 from configs import loading, schema
-from configs.process import path_flags, whole_number
+from configs.process import flag_groups, path_flags, whole_number
 from pipelines import reading_flags
 from resnet.execution import execution_flags
 from resnet.execution import options as options_lib
@@ -23,9 +23,17 @@ def parse(argv: list[str]) -> tuple[schema.Config, str, list[str]]:
   Raises:
     UserError: a flag, the recipe or a field of the config is wrong.
   """
-  for shared in (execution_flags, reading_flags):
-    shared.define()
-    flags.adopt_module_key_flags(shared)
+  _define_run()
+  _define_intervals()
+  _define_watching()
+  execution_flags.define()
+  reading_flags.define()
+  return loading.parse(argv)
+
+
+@flag_groups.group('Run')
+def _define_run():
+  """Defines the flags of where a run is, and of how it begins and ends."""
   path_flags.define(
       'workdir', None, 'The run folder. Default: runs/<recipe>.')
   path_flags.define(
@@ -41,16 +49,20 @@ def parse(argv: list[str]) -> tuple[schema.Config, str, list[str]]:
       'extend', _DEFAULTS.extend, 'Trains a run on with another length, '
       'schedule or evaluation than it began with; what changed at which step '
       'is kept in the run folder.')
+  flags.DEFINE_float(
+      'max_mins', 0, 'Minutes after which the process saves and exits with '
+      '143, which asks launchers to restart it. 0: never.', lower_bound=0)
   flags.DEFINE_integer(
       'steps_per_call', _DEFAULTS.steps_per_call, 'Updates in each host call. '
       "0: about one second's worth.", lower_bound=0)
+
+
+@flag_groups.group('Logging, evaluation and checkpoints')
+def _define_intervals():
+  """Defines the flags of what happens between updates, and how often."""
   flags.DEFINE_integer(
       'log_every_steps', _DEFAULTS.log_every_steps, 'Updates between log '
       'points.', lower_bound=1)
-  flags.DEFINE_bool(
-      'log_positions', _DEFAULTS.log_positions, 'Adds to each log point in '
-      'metrics.jsonl a digest of the positions in the data that were drawn '
-      'since the last one.')
   flags.DEFINE_float(
       'eval_every_epochs', _DEFAULTS.eval_every_epochs, 'Epochs between '
       'evaluations. 0: only at the end.', lower_bound=0)
@@ -69,16 +81,9 @@ def parse(argv: list[str]) -> tuple[schema.Config, str, list[str]]:
   flags.DEFINE_integer(
       'keep_best', _DEFAULTS.keep_best, 'How many of the most accurate '
       'checkpoints to keep.', lower_bound=0)
-  flags.DEFINE_float(
-      'max_mins', 0, 'Minutes after which the process saves and exits with '
-      '143, which asks launchers to restart it. 0: never.', lower_bound=0)
-  flags.DEFINE_float(
-      'stall_secs', _DEFAULTS.stall_secs, 'Seconds without progress after '
-      'which the stacks of all threads are printed. 0: never.', lower_bound=0)
-  _define_watching()
-  return loading.parse(argv)
 
 
+@flag_groups.group('Watching')
 def _define_watching():
   """Defines the flags of what a run writes of itself, beyond its figures."""
   flags.DEFINE_integer(
@@ -92,9 +97,18 @@ def _define_watching():
       'profile_workers', _DEFAULTS.profile_workers, options_lib.PROFILED,
       'Which workers --profile_steps profiles.')
   flags.DEFINE_multi_enum(
-      'log_to', list(_DEFAULTS.log_to), options_lib.LOGGERS, 'Also sends the '
-      'figures to Weights & Biases or MLflow, offline unless their own '
-      'environment variables say where. May be repeated.')
+      'log_to', list(_DEFAULTS.log_to), options_lib.LOGGERS, 'Also keeps the '
+      'figures for Weights & Biases or MLflow, in RUN/wandb or RUN/mlruns '
+      'unless WANDB_MODE=online or MLFLOW_TRACKING_URI sends them to a server. '
+      'May be repeated. A service that fails or hangs is left out, and the run '
+      'goes on.')
+  flags.DEFINE_bool(
+      'log_positions', _DEFAULTS.log_positions, 'Adds to each log point in '
+      'metrics.jsonl a digest of the positions in the data that were drawn '
+      'since the last one.')
+  flags.DEFINE_float(
+      'stall_secs', _DEFAULTS.stall_secs, 'Seconds without progress after '
+      'which the stacks of all threads are printed. 0: never.', lower_bound=0)
 
 
 class _StepsParser(flags.ArgumentParser[tuple[int, int]]):

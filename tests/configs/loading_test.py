@@ -1,6 +1,5 @@
 """Recipes match their papers; a wrong command line gets one exact sentence."""
 import ast
-import dataclasses
 import pathlib
 import re
 import shlex
@@ -87,11 +86,7 @@ _FACTS |= {
     'pictures_resnet18': _PICTURES_RESNET18,
     'pictures_resnet50': _PICTURES_RESNET18 | {
         'model.depth': 50, 'global_batch': 64}}
-_NAMES = ', '.join(loading.names())
-_AUGMENT_FIELDS = ', '.join(
-    f'augment.{field.name}' for field in dataclasses.fields(schema.Augment))
-_TOP_FIELDS = ', '.join(path for path in schema.plain_fields(schema.Config())
-                        if '.' not in path)
+_LISTED = '`python -m resnet.train --help` lists'
 
 
 def _get(config, path):
@@ -235,23 +230,27 @@ def test_recipe_file_is_checked(tmp_path):
       "config.seed='41' has the wrong type: give a whole number.")
 
 
-@pytest.mark.parametrize('words, recipe', [
-    (['--config=cifar10_resnet21'], 'cifar10_resnet21'),
-    (['--config=schema'], 'schema'),
-    (['--config='], ''),
-    (['--workdir=/a', '--config'], ''),
+@pytest.mark.parametrize('words, recipe, near', [
+    (['--config=cifar10_resnet02'], 'cifar10_resnet02', ' (did you mean '
+     'cifar10_resnet20 or cifar10_resnet18 or cifar10_resnet56_v2?)'),
+    (['--config=Digits_Resnet8'], 'Digits_Resnet8',
+     ' (did you mean digits_resnet8?)'),
+    (['--config=vgg16'], 'vgg16', ' (did you mean tutorials/cifar10_vgg16?)'),
+    (['--config=schema'], 'schema', ''),
+    (['--config='], '', ''),
+    (['--workdir=/a', '--config'], '', ''),
 ])
-def test_unknown_recipe(words, recipe):
+def test_unknown_recipe(words, recipe, near):
   assert _refusal(*words) == (
-      f'--config={recipe} is unknown: give the path of a .py file or one of '
-      f'{_NAMES}.')
+      f'--config={recipe} is unknown{near}: give the path of a .py file or a '
+      f'recipe; {_LISTED} them.')
 
 
 def test_missing_recipe_file(tmp_path):
   path = tmp_path / 'mine.py'
   assert _refusal(f'--config={path}') == (
-      f'--config={path} does not exist: give an existing .py file or one of '
-      f'{_NAMES}.')
+      f'--config={path} does not exist: give an existing .py file or a '
+      f'recipe; {_LISTED} them.')
 
 
 @pytest.mark.parametrize('text, reason', [
@@ -296,18 +295,24 @@ def test_recipe_file_that_returns_something_else(tmp_path):
 @pytest.mark.parametrize('word, sentence', [
     # No such field.
     ('--config.augment.flop=1', 'config.augment.flop does not exist (did you '
-     f'mean config.augment.flip?): the fields are {_AUGMENT_FIELDS}.'),
+     f'mean config.augment.flip?): {_LISTED} the fields.'),
     ('--noconfig.augment.flop', 'config.augment.flop does not exist (did you '
-     f'mean config.augment.flip?): the fields are {_AUGMENT_FIELDS}.'),
+     f'mean config.augment.flip?): {_LISTED} the fields.'),
     ('--config.depth=56', 'config.depth does not exist (did you mean '
-     f'config.model.depth?): the fields are {_TOP_FIELDS}.'),
+     f'config.model.depth?): {_LISTED} the fields.'),
     ('--config.noseed', 'config.noseed does not exist (did you mean '
-     f'config.seed?): the fields are {_TOP_FIELDS}.'),
-    ('--config.__class__=1', 'config.__class__ does not exist: the fields are '
-     f'{_TOP_FIELDS}.'),
+     f'config.seed?): {_LISTED} the fields.'),
+    ('--config.__class__=1', 'config.__class__ does not exist: '
+     f'{_LISTED} the fields.'),
+    ('--config.optimiser.name=adam', 'config.optimiser.name does not exist '
+     f'(did you mean config.optimizer.name?): {_LISTED} the fields.'),
+    ('--config.optimizer.lerning_rate=1', 'config.optimizer.lerning_rate does '
+     f'not exist (did you mean config.schedule.peak?): {_LISTED} the fields.'),
+    ('--config.batch_size=1', 'config.batch_size does not exist (did you mean '
+     f'config.global_batch?): {_LISTED} the fields.'),
     # A group.
-    ('--config.augment=flip', 'config.augment is a group: set one of its '
-     f'fields {_AUGMENT_FIELDS.replace("augment.", "")}.'),
+    ('--config.model=resnet', 'config.model is a group: set one of its '
+     f'fields, such as config.model.name; {_LISTED} them.'),
     # A value of the wrong type.
     ('--config.seed=many',
      'config.seed=many has the wrong type: give a whole number.'),
@@ -324,6 +329,9 @@ def test_recipe_file_that_returns_something_else(tmp_path):
     # A value that is not allowed.
     ('--config.optimizer.name=adagrad', "config.optimizer.name='adagrad' is "
      'unknown: choose one of sgd, adam, adamw, rmsprop, lars, lamb.'),
+    ('--config.optimizer.name=Adam', "config.optimizer.name='Adam' is unknown "
+     '(did you mean adam?): choose one of sgd, adam, adamw, rmsprop, lars, '
+     'lamb.'),
     ('--config.train_steps=10', 'config.train_epochs=30 and '
      'config.train_steps=10 do not define the length of the run: set one of '
      'them to a positive value and the other to 0.'),

@@ -259,8 +259,8 @@ def test_two_real_runs(tmp_path):
         for line in (folder / 'metrics.jsonl').read_text().splitlines()][-1]
     assert evaluation['examples'] == 360
     shown = hparams_tab.metrics(groups[peak])
-    assert shown['accuracy'] == np.float32(evaluation['accuracy'])
-    assert shown['loss'] == np.float32(evaluation['loss'])
+    assert shown['quality/accuracy'] == np.float32(evaluation['accuracy'])
+    assert shown['quality/loss'] == np.float32(evaluation['loss'])
     session, = groups[peak].sessions
     assert (session.name, session.status) == (
         f'peak={peak}/eval', api_pb2.STATUS_SUCCESS)

@@ -6,7 +6,7 @@ import pytest
     # No such field, or a group.
     ('--config.optimizer.lerning_rate=1', 'config.optimizer.lerning_rate does'),
     ('--config.schedule.peek=1', 'did you mean config.schedule.peak?'),
-    ('--config.model=3', 'config.model is a group: set one of its fields name'),
+    ('--config.model=3', 'set one of its fields, such as config.model.name'),
     ('--config.=3', 'config. does not exist'),
     ('--config..seed=3', 'did you mean config.seed?'),
     ('--config.seed.x=3', 'config.seed.x does not exist'),
@@ -89,7 +89,7 @@ import pytest
     ('--noconfig.augment.flip=1', 'does not take an argument'),
     ('--noconfig.seed', '--noconfig.seed is unknown'),
     # The recipe.
-    ('--config=', '--config= is unknown: give the path of a .py file or one'),
+    ('--config=', '--config= is unknown: give the path of a .py file or a re'),
     ('--config', '--config= is unknown'),
     ('--config=resnet999', '--config=resnet999 is unknown'),
     ('--config=schema', '--config=schema is unknown'),
