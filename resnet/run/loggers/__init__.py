@@ -1,1 +1,1 @@
-"""Sends the figures of a run to other programs."""
+"""Where the figures of a run go as well: a table, and services."""
