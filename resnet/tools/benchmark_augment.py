@@ -44,9 +44,8 @@ def parse(argv: list[str]) -> tuple[schema.Config, str, list[str]]:
   Returns:
     (config, the recipe's name, arguments that are not flags).
   """
-  for shared in (execution_flags, reading_flags):
-    shared.define()
-    flags.adopt_module_key_flags(shared)
+  execution_flags.define()
+  reading_flags.define()
   flags.DEFINE_integer(
       'rounds', 8, 'How often to time each augmentation.', lower_bound=1)
   return loading.parse(argv)

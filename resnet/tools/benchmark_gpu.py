@@ -47,7 +47,6 @@ def parse(argv: list[str]) -> tuple[schema.Config, str, list[str]]:
     (config, the recipe's name, arguments that are not flags).
   """
   reading_flags.define()
-  flags.adopt_module_key_flags(reading_flags)
   flags.DEFINE_list('parts', [*parts.CHOICES], 'What to measure.')
   flags.DEFINE_float('max_mins', 10, 'Minutes that all parts may take '
                      'together. 30 leave time to compile for many GPUs.',

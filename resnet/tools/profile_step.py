@@ -3,14 +3,12 @@
   python -m resnet.tools.profile_step --config=cifar10_resnet20 --data_dir=DIR
 
 Some steps of the training loop, with real input, run under TensorFlow's
-profiler, after others that traced and compiled. The time of an operation is
-that on the thread that ran it; operations of several threads overlap, and one
-operation may use all cores. On GPUs it is the time of the kernels.
+profiler, after others that traced and compiled. A run profiles itself with
+`python -m resnet.train --profile_steps=100:110`; this needs no run.
 """
 import contextlib
 import io
 import os
-import re
 import tempfile
 import time
 
@@ -22,10 +20,6 @@ from pipelines import reading_flags
 from resnet.execution import execution_flags
 from resnet.execution.options import Options
 
-_KINDS, _SINGLE = 25, 15  # Rows that are shown.
-# All that a step does is in the loop over the steps of a call.
-_LOOPS = re.compile(r'\b(body/_\d+|while)/')
-
 
 def parse(argv: list[str]) -> tuple[schema.Config, str, list[str]]:
   """Defines and reads the flags.
@@ -33,9 +27,8 @@ def parse(argv: list[str]) -> tuple[schema.Config, str, list[str]]:
   Returns:
     (config, the recipe's name, arguments that are not flags).
   """
-  for shared in (execution_flags, reading_flags):
-    shared.define()
-    flags.adopt_module_key_flags(shared)
+  execution_flags.define()
+  reading_flags.define()
   flags.DEFINE_integer(
       'steps', 10, 'How many steps to profile.', lower_bound=1)
   return loading.parse(argv)
@@ -48,6 +41,7 @@ def main(parsed: tuple[schema.Config, str, list[str]]) -> int:
   with tensorflow_process.starting():
     from resnet import loop
     from resnet.run import surroundings
+    from resnet.run.profiling import table
 
   load, values = os.getloadavg()[0], flags.FLAGS
   config.train_epochs, config.train_steps = 0.0, 10**9
@@ -65,7 +59,7 @@ def main(parsed: tuple[schema.Config, str, list[str]]) -> int:
         f'--jit={values.jit}\n{here.get("gpus", here["cpu"])}, '
         f'{strategy.num_replicas_in_sync} replicas, {here["threads"]} threads, '
         f'load average {load:.2f} at the start')
-  _print(profile.operations, profile.steps, profile.secs)
+  print(table.text(profile.operations, profile.steps, profile.secs), end='')
   return command_line.DONE
 
 
@@ -105,35 +99,6 @@ class Profile:
     self.secs = time.perf_counter() - self._started
     self.recording.close()
     return True
-
-
-def _print(operations, steps, secs):
-  total = sum(operation.secs for operation in operations)
-  print(f'{steps} steps took {1000 * secs / steps:.1f} ms each under the '
-        f'profiler; operations take {1000 * total / steps:.1f} ms of a step, '
-        'summed over all threads')
-  kinds = {}
-  for operation in operations:
-    count, spent = kinds.get(operation.kind, (0, 0.0))
-    kinds[operation.kind] = count + operation.count, spent + operation.secs
-  rows = sorted(((kind, *sums) for kind, sums in kinds.items()),
-                key=lambda row: -row[2])
-  rest = rows[_KINDS:]
-  if rest:
-    rows[_KINDS:] = [(f'{len(rest)} other types', sum(row[1] for row in rest),
-                      sum(row[2] for row in rest))]
-  _print_rows('by type', rows, steps, total)
-  _print_rows('the largest single operations', [
-      (f'{_LOOPS.sub("", operation.name)}  {operation.kind}',
-       operation.count, operation.secs)
-      for operation in operations[:_SINGLE]], steps, total)
-
-
-def _print_rows(title, rows, steps, total):
-  print(f'{"count a step":>12} {"ms a step":>10} {"share":>7}  {title}')
-  for name, count, secs in rows:
-    print(f'{count / steps:12.1f} {1000 * secs / steps:10.3f} '
-          f'{secs / total:7.1%}  {name}')
 
 
 def run() -> None:

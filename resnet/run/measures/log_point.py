@@ -2,6 +2,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from resnet.run.measures import compilations, memory, update_figures
+
 
 def figures(run: Any, means: Mapping[str, float], first: int
             ) -> dict[str, float]:
@@ -23,17 +25,35 @@ def figures(run: Any, means: Mapping[str, float], first: int
   if run.options.log_positions:
     values['positions'] = run.train.digest()
   return {**values, 'learning_rate': run.train.learning_rate(step - 1),
-          'epoch': run.epoch(step), **_speed(run)}
+          'epoch': run.epoch(step), **update_figures.figures(run),
+          **_speed(run), **_machine(run)}
 
 
 def _speed(run):
   """Returns the speed since the last log point; nothing if no step was timed.
   """
-  seconds, waited = run.watch.lap()
-  steps = run.step - run.lap_step
+  lap, steps = run.watch.lap(), run.step - run.lap_step
   run.lap_step = run.step
   if not steps:
     return {}
-  return {'images_per_second': steps * run.config.global_batch / seconds,
-          'step_milliseconds': 1000 * seconds / steps,
-          'input_wait_fraction': waited / seconds}
+  speed = steps * run.config.global_batch / lap.training
+  values = {
+      'images_per_second': speed,
+      'images_per_second_device':
+          speed / run.group.strategy.num_replicas_in_sync,
+      'step_milliseconds': 1000 * lap.training / steps,
+      'input_wait_fraction': lap.input_wait / lap.training,
+      'evaluation_fraction': lap.evaluation / lap.seconds,
+      'checkpoint_fraction': lap.checkpoints / lap.seconds,
+      **run.machine_use.figures(run.step - steps, run.step, lap.training)}
+  if run.step_times:
+    values['step_milliseconds_median'] = 1000 * run.step_times.quantile(0.5)
+    values['step_milliseconds_p99'] = 1000 * run.step_times.quantile(0.99)
+  run.step_times.reset()
+  return values
+
+
+def _machine(run):
+  """Returns the memory and the compilations of this process."""
+  return {**memory.figures(run.group.strategy.extended.worker_devices),
+          **compilations.figures()}

@@ -2,6 +2,20 @@
 from collections.abc import Callable, Iterator
 import contextlib
 import time
+from typing import NamedTuple
+
+
+class Lap(NamedTuple):
+  """Seconds of a part of a run, without its start-up."""
+  training: float
+  input_wait: float  # Of the training.
+  evaluation: float
+  checkpoints: float
+
+  @property
+  def seconds(self) -> float:
+    """All of it."""
+    return self.training + self.evaluation + self.checkpoints
 
 
 class Stopwatch:
@@ -38,19 +52,14 @@ class Stopwatch:
     """
     self.seconds[name] += seconds
 
-  def lap(self) -> tuple[float, float]:
-    """Ends a lap.
-
-    Returns:
-      (seconds of training since the last lap, how many of them were spent
-      waiting for input).
-    """
+  def lap(self) -> Lap:
+    """Ends a lap, and returns what the time since the last one went into."""
     now, spent = self._clock(), {
         name: self.seconds[name] - self._at_lap[name] for name in self.seconds}
     waited = spent.pop('input_wait')
     training = now - self._lap - sum(spent.values())
     self._lap, self._at_lap = now, dict(self.seconds)
-    return training, waited
+    return Lap(training, waited, spent['evaluation'], spent['checkpoints'])
 
   def total(self) -> float:
     """Returns the seconds since the watch was started."""

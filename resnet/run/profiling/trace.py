@@ -8,8 +8,10 @@ The profiler writes an XSpace, whose protocol buffer ships with TensorFlow: a
 plane for the host and one for each GPU, with a line of nested events for each
 thread or stream.
 """
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 import contextlib
+import itertools
+import os
 import pathlib
 import re
 import tempfile
@@ -39,15 +41,53 @@ def recorded() -> Iterator[list[Operation]]:
   """Records what runs in the block; the list is filled when the block ends."""
   operations = []
   with tempfile.TemporaryDirectory() as folder:
-    tf.profiler.experimental.start(
-        folder, tf.profiler.experimental.ProfilerOptions(
-            host_tracer_level=2, python_tracer_level=0, device_tracer_level=1))
+    start(folder)
     try:
       yield operations
     finally:
       tf.profiler.experimental.stop()
-    for path in pathlib.Path(folder).rglob('*.xplane.pb'):
-      operations += parse(path.read_bytes())
+    operations += parse(file_in(folder).read_bytes())
+
+
+def start(folder: str | os.PathLike) -> None:
+  """Begins to record what this process runs.
+
+  `tf.profiler.experimental.stop` ends it, and writes into the folder.
+
+  Raises:
+    tf.errors.OpError: it cannot; another session is active, say.
+  """
+  tf.profiler.experimental.start(
+      os.fspath(folder), tf.profiler.experimental.ProfilerOptions(
+          host_tracer_level=2, python_tracer_level=0, device_tracer_level=1))
+
+
+def file_in(folder: str | os.PathLike) -> pathlib.Path:
+  """Returns the newest trace in a folder, an XSpace.
+
+  Raises:
+    FileNotFoundError: there is none.
+  """
+  found = sorted(pathlib.Path(folder).rglob('*.xplane.pb'),
+                 key=lambda path: path.stat().st_mtime)
+  if not found:
+    raise FileNotFoundError('the profiler has written no trace')
+  return found[-1]
+
+
+def merged(parts: Iterable[Sequence[Operation]]) -> list[Operation]:
+  """Returns the operations of several traces together, the longest first."""
+  totals = {}
+  for name, kind, count, secs in itertools.chain.from_iterable(parts):
+    before, spent = totals.get((name, kind), (0, 0.0))
+    totals[name, kind] = before + count, spent + secs
+  return _sorted(totals)
+
+
+def has_gpus(data: bytes) -> bool:
+  """Returns whether a serialized XSpace has what GPUs did."""
+  return any(plane.name.startswith(_GPU)
+             for plane in _PROTOS.XSpace.FromString(data).planes)
 
 
 def parse(data: bytes) -> list[Operation]:
@@ -68,8 +108,14 @@ def parse(data: bytes) -> list[Operation]:
       for who, picoseconds in _own_times(found):
         count, total = totals.get(who, (0, 0))
         totals[who] = count + 1, total + picoseconds
-  return sorted((Operation(name, kind, count, total / 1e12)
-                 for (name, kind), (count, total) in totals.items()),
+  return _sorted({who: (count, total / 1e12)
+                  for who, (count, total) in totals.items()})
+
+
+def _sorted(totals):
+  """Returns the operations of {(name, kind): (count, seconds)}."""
+  return sorted(itertools.starmap(
+      lambda who, sums: Operation(*who, *sums), totals.items()),
                 key=lambda operation: -operation.secs)
 
 

@@ -5,6 +5,7 @@ would train as many times faster as it has devices.
 """
 import statistics
 
+from resnet.run.measures import limit
 from resnet.tools.gpu import failures, trainers
 from resnet.tools.gpu.job import Job
 from resnet.tools.gpu.trainers import Setting
@@ -57,12 +58,15 @@ def _measure_one(job, setting, secs, alone):
   speed, milliseconds, waited = (
       statistics.median(point[name] for point in points) for name in (
           'images_per_second', 'step_milliseconds', 'input_wait_fraction'))
+  rates = limit.rates(points)
   efficiency = alone and speed / (alone * setting.devices)
   note = f'{milliseconds:.2f} ms a step, {waited:.1%} waiting for input'
+  if rates:
+    note += f', {limit.rate_text(**rates)}'
   if efficiency and setting.devices > 1:
     note += f', {efficiency:.1%} of {setting.devices} times one device'
   job.found.add(str(setting), speed, 'images/s', note, measure='loop',
                 devices=setting.devices, processes=setting.processes,
                 milliseconds=milliseconds, input_wait_fraction=waited,
-                efficiency=efficiency)
+                efficiency=efficiency, **rates)
   return speed

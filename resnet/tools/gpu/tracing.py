@@ -1,13 +1,12 @@
 """Where the time of a step goes, by TensorFlow's profiler; the trace is kept.
 
-  tensorboard --logdir report.trace      (with tensorboard-plugin-profile)
+  tensorboard --logdir report.trace      (with pip install xprof)
 """
-import collections
 import os
 
 import tensorflow as tf
 
-from resnet.run.profiling import trace
+from resnet.run.profiling import table, trace
 from resnet.tools.gpu import target
 from resnet.tools.gpu.job import Job
 
@@ -22,21 +21,17 @@ def measure(job: Job) -> None:
   train = target.trained(config, target.strategy(job, job.count),
                          target.load(job), job.jit)
   step = train(train(0, 1, False).step, _STEPS, False).step
-  options = tf.profiler.experimental.ProfilerOptions(
-      host_tracer_level=2, python_tracer_level=0, device_tracer_level=1)
-  with tf.profiler.experimental.Profile(
-      os.fspath(job.trace_folder), options):
+  trace.start(job.trace_folder)
+  try:
     call = train(step, _STEPS, False)
+  finally:
+    tf.profiler.experimental.stop()
   job.found.add('trace', os.fspath(job.trace_folder), note=(
       f'{_STEPS} steps, {1000 * call.seconds / _STEPS:.1f} ms each under the '
       'profiler'), measure='trace')
-  newest = max(job.trace_folder.rglob('*.xplane.pb'),
-               key=lambda path: path.stat().st_mtime)
-  totals = collections.defaultdict(float)
-  for operation in trace.parse(newest.read_bytes()):
-    totals[operation.kind] += operation.secs
-  whole = sum(totals.values())
-  longest = sorted(totals.items(), key=lambda pair: -pair[1])
-  for kind, secs in longest[:_SHOWN]:
+  kinds = table.kinds(trace.parse(
+      trace.file_in(job.trace_folder).read_bytes()))
+  whole = sum(secs for _, _, secs in kinds)
+  for kind, _, secs in kinds[:_SHOWN]:
     job.found.add(f'  {kind}', 1000 * secs / _STEPS, 'ms a step',
                   f'{secs / whole:.1%}', measure='operation', kind=kind)

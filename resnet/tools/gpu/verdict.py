@@ -7,10 +7,10 @@ host leaves idle follow one another.
 from collections.abc import Sequence
 
 from configs import schema
+from resnet.run.measures import limit
 from resnet.tools.gpu import findings
 from resnet.tools.gpu.findings import Finding
 
-_WAIT = 0.1  # Share of the time; as in resnet/run/screen/report.py.
 # NVIDIA's TensorFlow ResNet-50 v1.5 on A100, mixed precision and XLA; images a
 # second by GPUs.
 PUBLISHED = {1: 2375, 8: 17400}
@@ -42,7 +42,7 @@ def _limit(found, config, batch):
   sides = _milliseconds(found, config, batch, devices)
   on_devices = {name: value for name, value in sides.items()
                 if name != 'input' and value is not None}
-  if waited > _WAIT:
+  if waited > limit.WAIT:
     bound = 'input'
   elif len(on_devices) == len(sides) - 1:
     bound = max(on_devices, key=on_devices.__getitem__)
@@ -51,12 +51,14 @@ def _limit(found, config, batch):
   told = ', '.join(
       f'{name} {findings.NOT_MEASURED}' if value is None
       else f'{name} {value:.2f} ms' for name, value in sides.items())
+  rates = limit.rates([largest.of])
+  rate = f', {limit.rate_text(**rates)}' if rates else ''
   return Finding(
       'training is bound by', bound, note=f'{devices} device'
       f'{"s" * (devices > 1)}, {told}, '
-      f'{waited:.1%} of the time waiting for input', of={
+      f'{waited:.1%} of the time waiting for input{rate}', of={
           'measure': 'verdict', 'devices': devices, 'bound': bound,
-          'input_wait_fraction': waited, **sides})
+          'input_wait_fraction': waited, **rates, **sides})
 
 
 def _milliseconds(found, config, batch, devices) -> dict[str, float | None]:
