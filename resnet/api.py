@@ -20,9 +20,13 @@ from configs.process.errors import UserError as UserError
 from pipelines.options import Reading
 from resnet.execution.options import Options
 from resnet.run import run_config
+from resnet.run.loggers import packages
 
 if TYPE_CHECKING:
   import keras
+
+_ANSWER = (b'\nInterrupted: saving a checkpoint first. Interrupt again to stop '
+           b'without it.\n')
 
 
 def recipes() -> list[str]:
@@ -254,12 +258,13 @@ def _reading(reading, data_dir):
 
 
 def _options(given: Mapping[str, Any], reading: Reading) -> Options:
-  """Returns the options of the loop; raises UserError if one is unknown."""
+  """Returns the options of the loop; raises UserError if one is wrong."""
   unknown = sorted(set(given) - set(Options._fields))
   if unknown:
     raise UserError(
         f'{unknown[0]}={given[unknown[0]]!r} is not an option: give one of '
         f'{", ".join(Options._fields[1:])}.')
+  packages.check(given.get('log_to', ()))
   return Options(**{'reading': reading, **given})
 
 
@@ -278,6 +283,8 @@ def _interrupts_noted() -> Iterator[Callable[[], bool]]:
   def note(*_):
     noted.set()
     signal.signal(signal.SIGINT, before)
+    with contextlib.suppress(OSError):  # Printing is not safe in a handler.
+      os.write(2, _ANSWER)
 
   signal.signal(signal.SIGINT, note)
   try:

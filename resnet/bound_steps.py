@@ -37,16 +37,23 @@ def forward_backward(config: schema.Config, model: keras.Model,
 def update(config: schema.Config, model: keras.Model, *, total_steps: int,
            warmup_steps: int) -> Callable:
   """Returns steps.update for the config."""
+  names, factors = rate_factors(config, model)
   return functools.partial(
       steps.update, optimizer=config.optimizer,
       schedule=schedules.scaled(config.schedule, config.global_batch),
       rate_floor=config.monitor.plateau_floor,
-      names=[v.path for v in model.trainable_variables],
+      names=names, rate_factors=factors,
       total_steps=total_steps, warmup_steps=warmup_steps,
-      precision=schema.loss_precision(config),
-      rate_factors=parts.rate_factors(
-          [v.path for v in model.trainable_variables],
-          [v.path for v in model.variables], config.finetune.layer_decay))
+      precision=schema.loss_precision(config))
+
+
+def rate_factors(config: schema.Config, model: keras.Model
+                 ) -> tuple[list[str], list[float]]:
+  """Returns (paths of the trainable variables, parts.rate_factors of them).
+  """
+  names = [v.path for v in model.trainable_variables]
+  return names, parts.rate_factors(
+      names, [v.path for v in model.variables], config.finetune.layer_decay)
 
 
 def average(config: schema.Config) -> Callable:

@@ -2,6 +2,7 @@
 from collections.abc import Callable
 import contextlib
 import functools
+from typing import Any
 
 import tensorflow as tf
 
@@ -68,10 +69,42 @@ def host() -> contextlib.AbstractContextManager:
   return tf.device('CPU:0')
 
 
-def on_host(first: int, last: int) -> tuple[tf.Tensor, tf.Tensor]:
-  """Returns two numbers of steps as int64 scalars that stay on the host."""
+def on_host(*steps: int) -> list[tf.Tensor]:
+  """Returns numbers of steps as int64 scalars that stay on the host."""
   with host():
-    return tf.constant(first, tf.int64), tf.constant(last, tf.int64)
+    return [tf.constant(step, tf.int64) for step in steps]
+
+
+def only_if(wanted: tf.Tensor, function: Callable, *arguments: Any
+            ) -> tf.Tensor:
+  """Returns function(*arguments) if it is wanted; zeros if not.
+
+  What is not wanted costs the host one operation. tf.cond would take one more
+  for each tensor: 90 us instead of 30 for the weights of ResNet-50 before and
+  after an update.
+
+  Args:
+    wanted: bool scalar on the host, see `host`: the device is not waited for.
+    function: tensors -> float32 tensor; it captures none.
+    *arguments: nested tensors.
+  """
+  flat: Any = tf.nest.flatten(arguments)
+  computed = _branch(lambda *values: function(
+      *tf.nest.pack_sequence_as(arguments, values)), flat)
+  shape = computed.output_shapes
+  result, = tf.raw_ops.StatelessIf(
+      cond=wanted, input=flat, Tout=[tf.float32], then_branch=computed,
+      else_branch=_branch(lambda *unused: tf.zeros(shape), flat))
+  result.set_shape(shape)
+  return result
+
+
+def _branch(function, arguments):
+  """Traces a function of tensors for an operation of this graph."""
+  branch = tf.function(function, autograph=False).get_concrete_function(
+      *(tf.TensorSpec(a.shape, a.dtype) for a in arguments))
+  branch.add_to_graph(tf.compat.v1.get_default_graph())
+  return branch
 
 
 def _with_xla(function):

@@ -30,9 +30,8 @@ from resnet.run import checkpoint_name
 
 def parse(argv: list[str]) -> list[str]:
   """Defines and reads the flags; returns the other arguments."""
-  for shared in (execution_flags, reading_flags):
-    shared.define()
-    flags.adopt_module_key_flags(shared)
+  execution_flags.define()
+  reading_flags.define()
   path_flags.define('workdir', None, 'The run folder.')
   flags.DEFINE_string(
       'checkpoint', 'latest', 'latest, best, or the step of a checkpoint.')

@@ -33,9 +33,8 @@ from resnet.run import checkpoint_name, run_config
 
 def parse(argv: list[str]) -> list[str]:
   """Defines and reads the flags; returns the other arguments."""
-  for shared in (execution_flags, reading_flags):
-    shared.define()
-    flags.adopt_module_key_flags(shared)
+  execution_flags.define()
+  reading_flags.define()
   path_flags.define('workdir', None, 'The run folder.')
   path_flags.define('output', None, 'The folder to write into. Default: '
                     'export/ in the run folder.')

@@ -7,6 +7,7 @@ at the same steps as one that was never stopped.
 """
 from collections.abc import Callable
 import os
+import sys
 import time
 
 import tensorflow as tf
@@ -15,12 +16,14 @@ from configs import schema
 from configs.process.command_line import DONE, START_AGAIN
 from configs.process.errors import UserError
 from resnet import recovery, session
-from resnet.distribution import heartbeats
+from resnet.distribution import heartbeats, stop_signals
 from resnet.distribution.group import Group
 from resnet.execution.options import Options
 from resnet.run import run_folder, shared_folder, software, summaries
+from resnet.run.events import histograms, pictures
+from resnet.run.loggers.service import End
 from resnet.run.measures import log_point, stopwatch
-from resnet.run.screen import report
+from resnet.run.screen import closing, report, terminal
 
 
 def train_and_evaluate(
@@ -60,14 +63,15 @@ def _train_in(folder, config, group, options, watch, stop_requested):
       data = session.check_finished(config, folder.path, options)
       if data:
         folder.record_data(data)
-      print(report.finished_text(summary, folder.path))
+      print(closing.finished_text(summary, folder.path,
+                                  terminal.has_colors(sys.stdout)))
     return DONE
   shared_folder.check(folder.path, group)
   with heartbeats.Heartbeats(folder.path, group.rank, group.count,
                              options.stall_secs) as beat:
     run = session.start(
         config, group, folder, options, beat, watch, stop_requested)
-    with run.checkpoints:
+    with run.checkpoints, run.profile, run.bar, run.loggers:
       return _train(run)
 
 
@@ -75,6 +79,7 @@ def _train(run):
   """Trains a session.Session to its end; returns the exit code."""
   while True:
     _log(run)
+    histograms.write(run)
     _evaluate(run)
     _save(run)
     # A run that is alone can stop before its first step. One of several workers
@@ -103,7 +108,7 @@ def _log(run):
   run.train.reset_means()
   warning = report.input_wait_text(run.written.of('train'))
   if warning and not run.warned_of_input:
-    run.bar.say(warning)
+    run.bar.say(warning, 'yellow')
     run.warned_of_input = True
 
 
@@ -113,7 +118,8 @@ def _evaluate(run):
   due = run.evals.due(step) or run.is_last
   if not due or run.stop or run.written.has('eval', step):
     return
-  with run.watch.activity('evaluation'):
+  run.profile.pause(run)
+  with run.watch.activity('evaluation'), run.bar.phase('evaluating'):
     session.check_weights(run.group, run.state)
     values = run.evaluate(lambda: run.asked_to_stop('evaluation'))
   if values is None:
@@ -121,7 +127,10 @@ def _evaluate(run):
     return
   run.watch_metric(values)
   run.written.write('eval', step, {**values, 'epoch': run.epoch(step)})
-  run.bar.say(f'step {step}  evaluation: {report.values_text(values)}')
+  run.written.write_best(step, run.config.monitor.metric)
+  with run.watch.activity('evaluation'):
+    pictures.write_evaluated(run)
+  run.bar.say(report.evaluation_text(step, values), 'bold')
   run.new_best = step in _best_steps(run)
 
 
@@ -134,7 +143,9 @@ def _save(run):
   if not run.group.is_chief or not due or run.step == run.first_step:
     return
   run.beat.note('checkpoint', run.step)
-  with run.watch.activity('checkpoints'):
+  run.profile.pause(run)
+  run.save_began = time.monotonic()
+  with run.watch.activity('checkpoints'), run.bar.phase('saving'):
     if not run.train.is_finite():
       if run.config.recovery.most and not run.is_last:
         return  # The loss of the next step breaks, on all workers.
@@ -146,14 +157,18 @@ def _save(run):
 def _advance(run):
   """Trains up to the next step at which something is due, in one host call."""
   step = run.step
-  boundary = min(run.total_steps, run.logs.after(step), run.evals.after(step),
-                 run.saves.after(step))
+  logged = min(run.total_steps, run.logs.after(step))
+  boundary = min(logged, run.evals.after(step), run.saves.after(step),
+                 run.histograms.after(step), run.profile.after(run))
   most = min(run.options.steps_per_call or run.train.steps_per_call,
              boundary - step)
   stop = run.asked_to_stop('training')
   if stop and run.group.is_alone:  # Several workers make the same calls.
     most = 1
-  call = run.train(step, most, stop)
+  run.profile.begin(run)
+  if step == run.first_step:
+    run.bar.note('compiling')
+  call = run.train(step, most, stop, measured_step=logged)
   if call.broken_at is not None:
     if recovery.go_back(run, 'the loss is not finite', call.broken_at):
       run.stop = call.stop
@@ -164,12 +179,15 @@ def _advance(run):
     run.lap_step = call.step
   else:
     run.watch.add('input_wait', call.input_secs)
+    run.step_times.add(call.step - step, call.seconds)
   run.step, run.stop = call.step, call.stop
   run.state.step.assign(run.step)
+  run.profile.end(run, call.step, call.seconds)
   if call.images:  # Not all of them were skipped as bad.
     run.bar.show(run.step, epoch=run.epoch(run.step), loss=call.loss,
                  accuracy=call.accuracy,
-                 images_per_second=call.images / call.seconds)
+                 images_per_second=call.images / call.seconds,
+                 learning_rate=lambda: run.train.learning_rate(run.step - 1))
 
 
 def _finish(run):
@@ -182,18 +200,33 @@ def _finish(run):
     run.written.write_success(run.step)
   run.written.close()
   run.bar.close()
+  run.profile.end_run(run, stopped)
   if stopped:
-    run.bar.say(report.stop_text(run.step, run.folder.path))
+    run.bar.say(_stop_text(run))
+    run.loggers.close(End.STOPPED)
     return START_AGAIN
   if run.group.is_chief:
     summary = report.summary(
         run.written, run.watch, run.config.monitor.metric)
+    run.loggers.close(End.FINISHED)  # Waits: after the time was summed up.
     run.folder.finish(summary)
-    print(report.summary_text(summary, run.folder.path))
+    print(closing.summary_text(summary, run.folder.path,
+                               terminal.has_colors(sys.stdout)))
   # A worker that has ended with 0 may not be restarted: it stays until the
   # chief no longer needs it.
   run.group.of_chief(0)
   return DONE
+
+
+def _stop_text(run):
+  """Returns the last line of a run that was asked to stop."""
+  secs = (time.monotonic() - run.save_began
+          if run.step > run.first_step else None)
+  save = run.group.is_chief and closing.newest(
+      run.folder.checkpoints, run.checkpoints.steps(), secs)
+  return closing.stop_text(
+      run.step, save or None, stop_signals.requested(),
+      stop_signals.seconds_since())
 
 
 def _steps_to_keep(run):

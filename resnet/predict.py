@@ -39,7 +39,6 @@ _OF_RUNS = ('checkpoint', 'strategy', 'devices', 'virtual_devices', 'jit',
 def parse(argv: list[str]) -> list[str]:
   """Defines and reads the flags; returns the other arguments."""
   execution_flags.define()
-  flags.adopt_module_key_flags(execution_flags)
   path_flags.define('workdir', None, 'The run folder.')
   path_flags.define('model', None, 'A SavedModel that `python -m resnet.export`'
                     ' wrote, in place of --workdir.')

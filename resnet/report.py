@@ -41,7 +41,6 @@ from resnet.reporting.unavailable import Unavailable
 def parse(argv: list[str]) -> list[str]:
   """Defines and reads the flags; returns the other arguments."""
   reading_flags.define()
-  flags.adopt_module_key_flags(reading_flags)
   flags.DEFINE_string(
       'workdir', None, 'The run folder; or several, separated by commas, whose '
       'curves are compared.')

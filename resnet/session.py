@@ -29,9 +29,14 @@ from resnet.run import (
   extension,
   summaries,
 )
+from resnet.run.events import pictures
+from resnet.run.loggers.loggers import Loggers
+from resnet.run.measures.machine_use import MachineUse
+from resnet.run.measures.step_times import StepTimes
 from resnet.run.measures.stopwatch import Stopwatch
+from resnet.run.profiling.recording import Recording
 from resnet.run.run_folder import RunFolder
-from resnet.run.screen import opening, progress
+from resnet.run.screen import opening, progress, time_left
 from resnet.weights import starting
 
 
@@ -51,11 +56,16 @@ class Session:
   logs: plan.Every
   evals: plan.Every
   saves: plan.Every
+  histograms: plan.Every
 
+  model: Any  # The Keras model that is trained.
   train: trainer.Train
   evaluate: evaluator.Evaluate
   state: state_lib.State
   checkpoints: checkpoint.Checkpoints
+  profile: Recording
+  machine_use: MachineUse
+  loggers: Loggers
   written: summaries.Summaries
   bar: progress.Progress
 
@@ -63,11 +73,14 @@ class Session:
   step: int  # Updates done.
   lap_step: int  # Where the speed of the next log point is counted from.
   saved_at: float  # When the last checkpoint was begun, on the monotonic clock.
+  save_began: float = 0.0  # When its copy to the host was begun, likewise.
   stop: bool = False  # Whether some process was asked to stop.
   ends_early: bool = False  # Whether config.monitor ends the run here.
   returned_to: int = 0  # Step that the loss last broke after; recovery.py.
   new_best: bool = False  # Whether the evaluation of this step is a best one.
   warned_of_input: bool = False
+  warned_of_pictures: bool = False
+  step_times: StepTimes = dataclasses.field(default_factory=StepTimes)
 
   @property
   def is_last(self) -> bool:
@@ -82,8 +95,10 @@ class Session:
     """Continues from a step whose checkpoint has been restored."""
     self.written.close()
     self.written = summaries.Summaries(
-        self.folder.path, step, chief=self.group.is_chief)
+        self.folder.path, step, chief=self.group.is_chief,
+        listeners=[self.loggers])
     self.train.open_at(step)
+    self.step_times.reset()
     self.step = self.first_step = self.lap_step = step
 
   def watch_metric(self, values: Mapping[str, float]) -> None:
@@ -122,18 +137,11 @@ def start(config: schema.Config, group: Group, folder: RunFolder,
   with watch.activity('start_up'):
     train_source, eval_source, data = _load_data(
         config, group, folder, options)
-    plan.check(config, train_source.size)
-    for warning in (plan.warning(config, train_source.size),
-                    strategy.without_xla_warning(options.jit, group.strategy)):
-      if warning and group.is_chief:
-        command_line.warn(warning)
-    combinations.check_run(
-        config, eval_source.num_classes, saves=bool(options.save_every_steps),
-        several=bool(options.eval_every_epochs or options.eval_every_steps))
-    combinations.check_images(config, *train_source.image_shape[:2])
+    _check(config, group, options, train_source, eval_source)
     model, state = network.build(config, group.strategy, train_source,
                                  options.deterministic)
     total_steps = plan.total_steps(config, train_source.size)
+    profile = Recording(options, folder.path, group.rank, total_steps)
     checkpoints = checkpoint.Checkpoints(
         folder.checkpoints, state.paths,
         {'config': schema.to_dict(config), 'data': data}, options.keep_last,
@@ -146,26 +154,56 @@ def start(config: schema.Config, group: Group, folder: RunFolder,
     train = trainer.Train(
         config, group.strategy, model, state, train_source, jit=options.jit,
         first_step=step, digest_positions=options.log_positions,
-        pack_mib=options.pack_mib)
+        pack_mib=options.pack_mib,
+        keep_gradients=bool(options.histograms_every_steps))
     evaluate = evaluator.Evaluate(
-        config, group.strategy, model, state, eval_source, jit=options.jit)
+        config, group.strategy, model, state, eval_source, jit=options.jit,
+        keeps_seen=True)
     logs, evals, saves = _events(config, options, train_source.size)
+    loggers = Loggers(
+        folder.path, config, options.log_to if group.is_chief else (),
+        warn=lambda text: run.bar.say(f'warning: {text}', 'yellow'))
     run = Session(
         config=config, options=options, group=group, folder=folder, beat=beat,
         watch=watch, stop_requested=stop_requested,
         train_size=train_source.size, total_steps=total_steps,
-        logs=logs, evals=evals, saves=saves, train=train, evaluate=evaluate,
-        state=state, checkpoints=checkpoints,
-        written=summaries.Summaries(folder.path, step, chief=group.is_chief),
+        logs=logs, evals=evals, saves=saves,
+        histograms=plan.every_steps(options.histograms_every_steps),
+        model=model, train=train,
+        evaluate=evaluate, state=state, checkpoints=checkpoints,
+        profile=profile, machine_use=MachineUse(
+            config, group, model, train_source.image_shape, total_steps),
+        loggers=loggers, written=summaries.Summaries(
+            folder.path, step, chief=group.is_chief, listeners=[loggers]),
         bar=progress.Progress(
             total_steps, step,
             None if group.is_chief else open(
-                os.devnull, 'w', encoding='utf-8')),
+                os.devnull, 'w', encoding='utf-8'),
+            left=time_left.TimeLeft(
+                total_steps, evals=evals, saves=saves,
+                save_every_secs=options.save_every_secs,
+                # Forward alone takes about a third of an update.
+                eval_steps=eval_source.size / config.global_batch / 3)),
         first_step=step, step=step, lap_step=step, saved_at=time.monotonic(),
         ends_early=monitor.ends(
             state.monitor.numpy().tolist(), config.monitor))
     opening.describe(run, data, init)
+    pictures.write_input(run, train_source)
+    profile.announce(run)
   return run
+
+
+def _check(config, group, options, train_source, eval_source):
+  """Raises UserError if the config does not fit the data or the options."""
+  plan.check(config, train_source.size)
+  for warning in (plan.warning(config, train_source.size),
+                  strategy.without_xla_warning(options.jit, group.strategy)):
+    if warning and group.is_chief:
+      command_line.warn(warning)
+  combinations.check_run(
+      config, eval_source.num_classes, saves=bool(options.save_every_steps),
+      several=bool(options.eval_every_epochs or options.eval_every_steps))
+  combinations.check_images(config, *train_source.image_shape[:2])
 
 
 def check_finished(config: schema.Config, workdir: pathlib.Path,

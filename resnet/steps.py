@@ -5,7 +5,8 @@ forward_backward (augment, standardize, model, loss, gradients), packed  2. the
 step's only collective, one sum over replicas of gradients, batch-norm
 statistics and metric sums  3. apply_total, which is update (optimizer) after
 unpacking. XLA may compile 1 and 3. A collective inside a compiled function
-fails on more than one replica, so 2 stays outside of both.
+fails on more than one replica, so 2 stays outside of both. If the host asks for
+it, the size of the update is then measured, see update_figures.measure.
 """
 from collections.abc import Callable, Mapping, Sequence
 import itertools
@@ -200,8 +201,9 @@ def apply_total(
 
 def replica_train_step(
     state: State, batch: Mapping[str, tf.Tensor], host: tf.Tensor,
-    step: tf.Tensor, *, local_share: Callable, apply_total: Callable
-    ) -> tf.Tensor:
+    step: tf.Tensor, measured: tf.Tensor, *, local_share: Callable,
+    apply_total: Callable, measure: Callable, kept: Sequence[tf.Variable] = ()
+    ) -> tuple[tf.Tensor, tf.Tensor]:
   """Makes one update on one replica.
 
   Call it through strategy.run, on all replicas at once.
@@ -211,12 +213,17 @@ def replica_train_step(
     batch: this replica's share, see forward_backward.
     host: float32 [k], what the processes tell each other.
     step: int64 scalar, updates before this one.
+    measured: bool scalar on the host: whether this update is.
     local_share: the function above, with its keyword arguments bound; compiled
       or not.
     apply_total: likewise.
+    measure: (measured, old params, new params, averages, loss_scale, vectors)
+      -> float32 [f], see update_figures.measure.
+    kept: see kept_gradients.KeptGradients; (): nothing is kept.
 
   Returns:
-    float32 [*host, loss_sum, correct, count], summed over all replicas.
+    (float32 [*host, loss_sum, correct, count], summed over all replicas;
+    float32 [f] of `measure`).
   """
   params, statistics, slots, averages = read(
       (state.params, state.statistics, state.slots, state.averages))
@@ -227,6 +234,9 @@ def replica_train_step(
       batch, host))
   new, sums = apply_total(params, slots, averages, loss_scale, good_steps,
                           rate_scale, step, vectors)
+  figures = measure(measured, params, new[0], new[-1], loss_scale, vectors)
+  for variable, value in zip(kept, [*vectors, loss_scale]):
+    variable.assign(value)
   tf.nest.map_structure(
       lambda variable, value: variable.assign(value),
       (state.params, state.slots, state.loss_scale, state.good_steps,
@@ -236,7 +246,7 @@ def replica_train_step(
   state.sums.assign_add(sums)
   if drawn.shape[0]:
     state.digest.assign_add(tf.cast(drawn, tf.int64))
-  return tf.concat([host, sums], 0)
+  return tf.concat([host, sums], 0), figures
 
 
 def no_digest(positions: tf.Tensor) -> tf.Tensor:

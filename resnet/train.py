@@ -1,10 +1,15 @@
-"""Trains a network: `python -m resnet.train --config=cifar10_resnet20`.
+"""Trains a network.
+
+  python -m resnet.train                        # Digits, in less than a minute.
+  python -m resnet.train --config=cifar10_resnet20 --data_dir=DIR \\
+      --config.schedule.peak=0.2 --workdir=RUN
 
 Rerun the same command to continue where a run stopped. Exit codes: 0 done; 2 a
 user error, in one sentence; 143 stopped by a signal or --max_mins, and saved:
 rerun the same command; anything else is a failure.
 """
 import math
+import sys
 import time
 
 from absl import flags
@@ -20,6 +25,8 @@ from configs.process.errors import UserError
 from launch.cluster import cluster_flags, contract
 from resnet.distribution import heartbeats, stop_signals
 from resnet.execution import execution_flags, training_flags
+from resnet.run.loggers import packages
+from resnet.run.screen import first_words, terminal
 
 parse = training_flags.parse
 
@@ -31,13 +38,16 @@ def main(parsed) -> int:
   stop_signals.end_at_once()
   streams.may_be_lost()  # What counts is in the run folder.
   workdir = training_flags.workdir(recipe)
+  if not _rank():
+    packages.check(flags.FLAGS.log_to)
+    first_words.say(recipe, workdir)
   if flags.FLAGS.deterministic:
     xla_autotuning.keep(workdir / heartbeats.FOLDER / f'{_rank()}.autotuning')
   with tensorflow_process.starting():
     from resnet import loop, session
     from resnet.distribution import workers
     from resnet.run import run_folder
-    from resnet.run.screen import report
+    from resnet.run.screen import closing
 
   progress.watch(workdir)
   if flags.FLAGS.strategy == contract.MULTI_WORKER:
@@ -46,7 +56,8 @@ def main(parsed) -> int:
     summary = run_folder.finished(workdir, config)
     if summary:
       session.check_finished(config, workdir, training_flags.options())
-      print(report.finished_text(summary, workdir))
+      print(closing.finished_text(summary, workdir,
+                                  terminal.has_colors(sys.stdout)))
       return command_line.DONE
   end = time.monotonic() + 60 * (flags.FLAGS.max_mins or math.inf)
 

@@ -19,6 +19,8 @@ from resnet.distribution import feeding, out_of_memory
 from resnet.distribution import strategy as strategy_lib
 from resnet.distribution.packing import Packing
 from resnet.optimization import schedules
+from resnet.optimization.kept_gradients import KeptGradients
+from resnet.run.measures import compilations, update_figures
 
 
 class Call(NamedTuple):
@@ -34,12 +36,21 @@ class Call(NamedTuple):
 
 
 class Train:
-  """Several updates a call, over a stream that starts at `first_step`."""
+  """Several updates a call, over a stream that starts at `first_step`.
+
+  Attributes:
+    gradients: KeptGradients; None if they are not kept.
+    update_figures: see update_figures.named; of the last update of the last
+      call, if that was to be measured. Empty otherwise.
+    names: of the weights, as 'stem_conv/kernel'.
+    rate_factors: see update_figures.part_factors.
+    steps_per_call: updates that the next call should make.
+  """
 
   def __init__(self, config: schema.Config, strategy: tf.distribute.Strategy,
                model, state: state_lib.State, source, *, jit: str,
                first_step: int, digest_positions: bool = False,
-               pack_mib: int = 0):
+               pack_mib: int = 0, keep_gradients: bool = False):
     """Builds the calls; nothing is read or traced yet.
 
     Args:
@@ -52,6 +63,7 @@ class Train:
       first_step: updates done before this process.
       digest_positions: whether `digest` will be called.
       pack_mib: see packing.Packing.
+      keep_gradients: whether to keep those of the last update.
 
     Raises:
       UserError: the replicas cannot share the global batch evenly.
@@ -62,12 +74,21 @@ class Train:
     self._warmup_steps = plan.warmup_steps(config, source.size)
     _check_batch(config, strategy.num_replicas_in_sync)
     self._stream_end = first_step
+    packing = Packing.of(
+        state.params, state.moving, replicas=strategy.num_replicas_in_sync,
+        precision=config.reduce_precision, pack_mib=pack_mib)
+    digest = order.digest if digest_positions else steps.no_digest
+    self.gradients = (KeptGradients(strategy, packing, digest)
+                      if keep_gradients else None)
     self._run = _make_run(strategy, self._replica_step(
-        model, jit, order.digest if digest_positions else steps.no_digest,
-        pack_mib))
+        model, jit, digest, packing))
+    self.update_figures: dict[str, float] = {}
+    self.names, factors = bound_steps.rate_factors(config, model)
+    self.rate_factors = update_figures.part_factors(self.names, factors)
     self.steps_per_call, self._step_secs = 1, 0.0
 
-  def __call__(self, step: int, most: int, stop: object) -> Call:
+  def __call__(self, step: int, most: int, stop: object,
+               measured_step: int = -1) -> Call:
     """Trains `most` updates; fewer if the stream ends.
 
     No value that a device computes decides whether to go on, so that it is not
@@ -77,6 +98,7 @@ class Train:
       step: updates done.
       most: updates to do, at least 1.
       stop: true if this process was asked to stop; all processes learn of it.
+      measured_step: sets `update_figures`, if the call ends there.
     """
     if step == self._stream_end and step < self._total_steps:
       self._open_stream(step)
@@ -87,11 +109,13 @@ class Train:
     with (feeding.explained(self._source, lambda: self._examples(step, last)),
           out_of_memory.explained('config.global_batch', n, n // replicas)):
       totals, good, input_secs = self._run(
-          self._iterator, *compilation.on_host(step, last),
+          self._iterator, *compilation.on_host(step, last, measured_step),
           feeding.host_values(stop, self._step_secs))
-      (stop_sum, secs_sum, loss_sum, correct,
-       count) = totals.numpy()  # Waits for the devices.
+      (stop_sum, secs_sum, loss_sum, correct, count,
+       *figures) = totals.numpy()  # Waits for the devices.
     seconds = time.monotonic() - started
+    self.update_figures = (update_figures.named(np.array(figures))
+                           if last == measured_step else {})
     done, good = last - step, int(good)
     self._step_secs = seconds / done
     self.steps_per_call = plan.steps_of_next_call(
@@ -176,20 +200,20 @@ class Train:
     """Returns how many batches are left out before what comes next."""
     return int(self._state.recovery.numpy()[1])
 
-  def _replica_step(self, model, jit, digest, pack_mib):
+  def _replica_step(self, model, jit, digest, packing):
     """Returns steps.replica_train_step with all but its inputs bound."""
     config, strategy = self._config, self._strategy
     augment = compilation.augment(config, strategy, jit, self._source.size)
     compile_share = compilation.compiler(
         strategy, jit, config.model.sync_batch_norm)
     compile_rest = compilation.compiler(strategy, jit)
-    packing = Packing.of(
-        self._state.params, self._state.moving,
-        replicas=strategy.num_replicas_in_sync,
-        precision=config.reduce_precision, pack_mib=pack_mib)
     moving = set(map(id, self._state.moving))
     return functools.partial(
         steps.replica_train_step, self._state,
+        kept=self.gradients.variables if self.gradients else (),
+        measure=lambda measured, *arguments: compilation.only_if(
+            measured, functools.partial(
+                update_figures.measure, packing=packing), *arguments),
         local_share=compile_share(functools.partial(
             steps.local_share, packing=packing, digest=digest,
             moves=[id(v) in moving for v in self._state.statistics],
@@ -203,7 +227,7 @@ class Train:
 
 
 def _make_run(strategy, replica_step):
-  """Returns the tf.function that makes several updates in a row.
+  """Returns the function that makes several updates in a row.
 
   Each pass of the loop ends with a barrier over all devices. One call from
   Python for each update has none, but takes the host 2 ms and 6 us for each
@@ -213,32 +237,37 @@ def _make_run(strategy, replica_step):
 
   # AutoGraph would take as long to convert the step as it takes to trace it.
   @tf.function(autograph=False)
-  def run(iterator, step, last, host):
+  def run(iterator, step, last, measured_step, host):
 
     def goes_on(step, *_):
       with compilation.host():
         return step < last
 
-    def update(step, totals, good, waited):
+    def update(step, totals, figures, good, waited):
+      del figures
       with compilation.host():
-        asked = now()
+        asked, measured = now(), tf.equal(step + 1, measured_step)
       batch = next(iterator)
       with compilation.host(), tf.control_dependencies(
           [strategy.experimental_local_results(batch)[0]['weight']]):
         waited += now() - asked
-      per_replica = strategy.run(replica_step, args=(batch, host, step))
-      totals += strategy.experimental_local_results(per_replica)[0]
+      # Each is the same on all replicas.
+      more, figures = (strategy.experimental_local_results(value)[0]
+                       for value in strategy.run(
+                           replica_step, args=(batch, host, step, measured)))
+      totals += more
       # A sum that is not finite stays so.
       good += tf.cast(tf.math.is_finite(totals[2]), tf.float32)
       with compilation.host():
         step += 1
-      return step, totals, good, waited
+      return step, totals, figures, good, waited
 
-    return tf.while_loop(goes_on, update, [
-        step, tf.zeros([5]), tf.constant(0.0),
-        tf.constant(0.0, tf.float64)])[1:]
+    _, totals, figures, good, waited = tf.while_loop(goes_on, update, [
+        step, tf.zeros([5]), tf.zeros([update_figures.SIZE]), tf.constant(0.0),
+        tf.constant(0.0, tf.float64)])
+    return tf.concat([totals, figures], 0), good, waited
 
-  return run
+  return compilations.Timed(run)
 
 
 def _clock():

@@ -35,14 +35,16 @@ def test_default_recipe(tmp_path):
   train = _scalars(workdir / 'train')
   # 30 epochs of 1,437 images in batches of 64 are 673.6 updates.
   steps = [*range(100, 674, 100), 674]
-  for tag in ('loss', 'accuracy', 'learning_rate', 'images_per_second',
-              'step_milliseconds', 'input_wait_fraction', 'epoch'):
+  for tag in ('quality/loss', 'quality/accuracy', 'optimizer/learning_rate',
+              'optimizer/epoch', 'speed/images_per_second',
+              'speed/step_milliseconds', 'speed/input_wait_fraction'):
     assert [step for step, _ in train[tag]] == steps, tag
-  times = [time for _, time in train['loss']]
+  times = [time for _, time in train['quality/loss']]
   assert times == sorted(times) and times[0] < times[-1]
-  assert 'config' in train
+  assert 'run/config' in train
   evaluated = _scalars(workdir / 'eval')
-  assert len(evaluated['accuracy']) == 30 == len(evaluated['top5_accuracy'])
+  assert len(evaluated['quality/accuracy']) == 30
+  assert len(evaluated['quality/top5_accuracy']) == 30
 
   config = json.loads((workdir / 'config.json').read_text())
   assert config['model']['depth'] == 8
@@ -60,8 +62,11 @@ def test_the_screen_shows_our_lines_alone(tmp_path):
        '--config.schedule.warmup_epochs=0', f'--workdir={tmp_path}/run'],
       cwd=pathlib.Path(__file__).parent.parent, check=True,
       capture_output=True, text=True)
-  first, *others = done.stderr.splitlines()
-  assert first.startswith('ResNet-8 v1 on digits, 1 x 64 images per step (')
-  assert others and all(line.startswith('step 2') for line in others)
-  assert [line.split()[0] for line in done.stdout.splitlines()] == [
-      'accuracy', 'speed', 'time', 'run', 'view']
+  words = [line.removeprefix(line[:26] if line[:2] == '20' else '').split()[0]
+           for line in done.stderr.splitlines()]
+  assert words == ['resnet-trainer', 'network', 'data', 'images', 'devices',
+                   'batch', 'length', 'run', 'compiling...', 'step', 'step']
+  labels = [line[:12].strip() for line in done.stdout.splitlines()]
+  assert list(filter(None, labels)) == [
+      'best', 'last', 'evaluated', 'speed', 'time', 'run folder', 'view with',
+      'next']

@@ -89,6 +89,7 @@ def test_pipelines_meet_the_model_in_few_files():
               'resnet.inference.predictions',
               'resnet.inference.prediction_sheet',
               'resnet.reporting.first_images', 'resnet.reporting.parts',
+              'resnet.run.events.input_pictures',
               'resnet.execution.training_flags'}
 
 

@@ -66,6 +66,19 @@ class Group(NamedTuple):
     own[self.rank] = values
     return _sum_over_workers(self, own)
 
+  def total(self, values: np.ndarray) -> np.ndarray:
+    """Returns the sum of all workers' arrays.
+
+    Args:
+      values: numbers whose sums float64 holds exactly; of one shape on all
+        workers.
+
+    Returns:
+      float64, of the same shape.
+    """
+    own = values.astype(np.float64)
+    return own if self.is_alone else _sum_over_workers(self, own)
+
   def of_chief(self, value: int) -> int:
     """Gives every worker the chief's value."""
     return int(self.exchange([value])[0, 0])

@@ -8,20 +8,22 @@ import io
 import math
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from resnet.evaluation import confusion
 from resnet.evaluation.calibration import Bin
 from resnet.reporting import picture_sheet
 
 MOST_CLASSES = 2000  # Whose confusion is drawn.
-_MOST_NAMED = 40  # Classes whose names and counts are written.
+MOST_NAMED = 40  # Classes whose names and counts are written.
 _CELL, _NAME, _FONT, _LINE = 34, 130, 11, 18  # Pixels.
 _SIDE = 1000  # Of a picture without names, about.
 _DARK = (8, 48, 107)  # All examples of a class; none: white.
 _PLOT, _LEFT, _BELOW, _ABOVE = 420, 60, 50, 40
 
 
-def confusion_png(matrix: np.ndarray, names: Sequence[str]) -> bytes:
+def confusion_png(matrix: np.ndarray, names: Sequence[str],
+                  most: int | None = None) -> bytes:
   """Returns a PNG of a confusion matrix: labels down, predictions across.
 
   A cell is the darker, the larger its share of the examples of the label.
@@ -29,23 +31,31 @@ def confusion_png(matrix: np.ndarray, names: Sequence[str]) -> bytes:
   Args:
     matrix: int [classes, classes], at most MOST_CLASSES.
     names: of the classes. They and the counts are written if there is room.
+    most: of more classes, only this many are drawn, those of confusion.hardest;
+      None: all. A share is that of all examples of the label either way.
   """
+  shares, title = matrix / np.maximum(matrix.sum(1, keepdims=True), 1), ''
+  if most and most < len(names):
+    title = f' (the {most} of {len(names)} classes with the most errors)'
+    chosen = confusion.hardest(matrix, most)
+    block = np.ix_(chosen, chosen)
+    matrix, shares = matrix[block], shares[block]
+    names = [str(names[i]) for i in chosen]
   classes = len(names)
-  shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-  named = classes <= _MOST_NAMED
+  named = classes <= MOST_NAMED
   cell = _CELL if named else max(1, _SIDE // classes)
   colors = 255 - shares[..., np.newaxis] * (255 - np.array(_DARK))
   cells = Image.fromarray(colors.round().astype(np.uint8)).resize(
       (cell * classes, cell * classes), Image.Resampling.NEAREST)
-  left = above = _NAME + 2 * _LINE if named else 2 * _LINE
+  left = above = 2 * _LINE + (_widest(names) if named else 0)
   picture = Image.new(
       'RGB', (left + cells.width + _LINE, above + cells.height + _LINE),
       'white')
   picture.paste(cells, (left, above))
-  pen, font = ImageDraw.Draw(picture), ImageFont.load_default(_FONT)
+  pen, font = ImageDraw.Draw(picture), picture_sheet.font_of(_FONT)
   pen.rectangle((left - 1, above - 1, left + cells.width,
                  above + cells.height), outline='black')
-  pen.text((left, 2), 'predicted', 'black', font)
+  pen.text((left, 2), f'predicted{title}', 'black', font)
   _write_upright(picture, 'label', (2, above))
   if named:
     _write_names(picture, names, left, above)
@@ -61,7 +71,7 @@ def calibration_png(bins: Sequence[Bin], error: float) -> bytes:
   """
   picture = Image.new('RGB', (_LEFT + _PLOT + 20, _ABOVE + _PLOT + _BELOW),
                       'white')
-  pen, font = ImageDraw.Draw(picture), ImageFont.load_default(_FONT)
+  pen, font = ImageDraw.Draw(picture), picture_sheet.font_of(_FONT)
   total = sum(one.examples for one in bins)
   x = lambda share: _LEFT + share * _PLOT
   y = lambda share: _ABOVE + (1 - share) * _PLOT
@@ -86,9 +96,15 @@ def calibration_png(bins: Sequence[Bin], error: float) -> bytes:
   return _png(picture)
 
 
+def _widest(names):
+  """Returns the pixels that the longest name takes, at most _NAME."""
+  font = picture_sheet.font_of(_FONT)
+  return min(_NAME, math.ceil(max(map(font.getlength, names))))
+
+
 def _write_names(picture, names, left, above):
   """Writes the names of the classes beside the rows and over the columns."""
-  pen, font = ImageDraw.Draw(picture), ImageFont.load_default(_FONT)
+  pen, font = ImageDraw.Draw(picture), picture_sheet.font_of(_FONT)
   for i, name in enumerate(names):
     text = picture_sheet.cut(name, _NAME, pen, font)
     pen.text((left - 6, above + (i + 0.5) * _CELL), text, 'black', font,
@@ -99,7 +115,7 @@ def _write_names(picture, names, left, above):
 
 def _write_upright(picture, text, bottom_left):
   """Writes a text from bottom to top; bottom_left is where it begins."""
-  font = ImageFont.load_default(_FONT)
+  font = picture_sheet.font_of(_FONT)
   width = math.ceil(font.getlength(text)) + 2
   strip = Image.new('RGB', (width, _LINE), 'white')
   ImageDraw.Draw(strip).text((0, 0), text, 'black', font)

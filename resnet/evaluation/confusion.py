@@ -39,3 +39,19 @@ def pairs(label: np.ndarray, predicted: np.ndarray) -> list[Pair]:
   order = np.argsort(-counts, kind='stable')
   return [Pair(int(found[i, 0]), int(found[i, 1]), int(counts[i]))
           for i in order]
+
+
+def hardest(matrix: np.ndarray, most: int) -> np.ndarray:
+  """Returns the classes with the most errors, in the order of their labels.
+
+  Args:
+    matrix: int [classes, classes], see `matrix`. An error counts for the label
+      and for the prediction.
+    most: how many classes to return at most. Of two with equally many errors,
+      the one with the lower label is taken.
+
+  Returns:
+    int64 [k].
+  """
+  errors = matrix.sum(0) + matrix.sum(1) - 2 * matrix.diagonal()
+  return np.sort(np.argsort(-errors, kind='stable')[:most])

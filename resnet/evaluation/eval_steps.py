@@ -8,6 +8,11 @@ from resnet import steps
 from resnet.optimization import losses
 from resnet.state import State
 
+# What is known of each example: whether it counts, its label, the class with
+# the largest logit, that logit, the logarithm of the sum of all logits'
+# exponentials, and the loss. Classes are exact up to 2**24.
+COLUMNS = ('counts', 'label', 'predicted', 'top_logit', 'log_sum', 'loss')
+
 
 def logits(
     params: Sequence[tf.Tensor], statistics: Sequence[tf.Tensor],
@@ -44,7 +49,7 @@ def evaluate(
     params: Sequence[tf.Tensor], statistics: Sequence[tf.Tensor],
     mean: tf.Tensor, stddev: tf.Tensor, batch: Mapping[str, tf.Tensor], *,
     model: keras.Model, standardize: Callable, loss: Callable, flip: bool,
-    metrics: Sequence[Callable] = ()) -> tf.Tensor:
+    metrics: Sequence[Callable] = ()) -> tuple[tf.Tensor, tf.Tensor]:
   """Computes sums over this replica's share of an evaluation batch.
 
   Args:
@@ -56,8 +61,8 @@ def evaluate(
       -> float [b].
 
   Returns:
-    float32 [loss_sum in nats, correct, correct among the top 5, count, *sums of
-    metrics].
+    (float32 [loss_sum in nats, correct, correct among the top 5, count, *sums
+    of metrics]; float32 [b, len(COLUMNS)]).
   """
   scores = logits(params, statistics, mean, stddev, batch, model=model,
                   standardize=standardize, flip=flip)
@@ -68,25 +73,35 @@ def evaluate(
                  *(tf.cast(metric(label, scores), tf.float32)
                    for metric in metrics)]
   # tf.where instead of a product: a NaN on padding must not reach the sum.
-  return tf.stack([
+  sums = tf.stack([
       tf.reduce_sum(tf.where(weight > 0, value * weight, 0.0))
       for value in per_example])
+  known = [weight, label, tf.argmax(scores, 1, tf.int32),
+           tf.reduce_max(scores, 1), tf.reduce_logsumexp(scores, 1),
+           per_example[0]]
+  return sums, tf.stack([tf.cast(column, tf.float32) for column in known], 1)
 
 
-def replica_eval_step(state: State, batch: Mapping[str, tf.Tensor],
-                      host: tf.Tensor, *, evaluate: Callable) -> tf.Tensor:
+def replica_eval_step(
+    state: State, batch: Mapping[str, tf.Tensor], host: tf.Tensor,
+    place: tf.Tensor, rows: tf.Tensor, *, evaluate: Callable
+    ) -> tuple[tf.Tensor, tf.Tensor]:
   """Makes one evaluation step on one replica. Call it through strategy.run.
 
   Args:
     state: only read.
     batch: this replica's share, see evaluate.
     host: float32 [k], what the processes tell each other.
+    place: bool [steps, 1, 1], true where the step's examples go in `rows`; with
+      steps = 0, they are not kept.
+    rows: float32 [steps, b, len(COLUMNS)], what is known of the examples.
     evaluate: the function above, with its keyword arguments bound.
 
   Returns:
-    float32 [*host, *sums of evaluate], of this replica.
+    (float32 [*host, *sums of evaluate], of this replica; rows, with those of
+    this step.)
   """
   params, statistics = steps.read((state.params, state.statistics))
-  sums = evaluate(params, statistics, steps.read(state.mean),
-                  steps.read(state.stddev), batch)
-  return tf.concat([host, sums], 0)
+  sums, each = evaluate(params, statistics, steps.read(state.mean),
+                        steps.read(state.stddev), batch)
+  return tf.concat([host, sums], 0), tf.where(place, each, rows)

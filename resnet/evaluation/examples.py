@@ -14,7 +14,7 @@ import tensorflow as tf
 from configs.process import host_memory
 from configs.process.errors import UserError
 from pipelines import batches, on_disk
-from pipelines.sources import Source
+from pipelines.sources import InMemory, Source
 from resnet.distribution import feeding
 from resnet.evaluation import temperature
 from resnet.optimization import losses
@@ -103,6 +103,8 @@ def pictures(source: Source, index: np.ndarray) -> list[np.ndarray]:
   """
   if not len(index):
     return []
+  if isinstance(source, InMemory):  # A stream costs 30 ms to make.
+    return list(tf.gather(source.images, index).numpy())
   return [image for batch in on_disk.read_examples(source, index)
           for image in batch['image']]
 

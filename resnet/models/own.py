@@ -26,10 +26,10 @@ import tensorflow as tf
 from configs import schema
 from configs.process.errors import first_line, UserError
 from resnet.models.layers import network_input
+from resnet.run.events import tags
 
-_RESERVED = ('loss', 'accuracy', 'top5_accuracy', 'examples', 'skipped_images',
-             'epoch', 'split', 'step', 'time', 'data', 'checkpoints', 'ece',
-             'details', 'temperature', 'folder', 'written')
+_RESERVED = ('split', 'step', 'time', 'data', 'checkpoints', 'ece', 'details',
+             'temperature', 'folder', 'written')
 
 
 def build(config: schema.Config, image_shape: tuple[int, ...],
@@ -81,7 +81,7 @@ def metrics(config: schema.Config) -> Mapping[str, Callable]:
                     "metrics = {'name': function}.")
   wrong = [name for name in found
            if not isinstance(name, str) or not name.isidentifier()
-           or name in _RESERVED]
+           or name in _RESERVED or tags.is_ours(name)]
   if wrong:
     raise UserError(
         f"The recipe's metrics have the name {wrong[0]!r}, which is reserved "
@@ -131,8 +131,7 @@ def _checked(model, image_shape, num_classes):
            for v in vars(layer).values()):
       raise UserError(
           f"The recipe's network draws random numbers in layer {layer.name}, "
-          'which a run that is resumed could not repeat: use '
-          'resnet.models.dropout.Dropout, or leave the layer out.')
+          'which a run that is resumed could not repeat: leave the layer out.')
     if not layer.trainable:
       raise UserError(
           f"The recipe's network has the layer {layer.name}, which is set not "

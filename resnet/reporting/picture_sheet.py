@@ -2,7 +2,8 @@
 
   png(images, ['cat', 'dog 0.97'])
 """
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+import functools
 import io
 
 import numpy as np
@@ -11,9 +12,11 @@ from PIL import Image, ImageDraw, ImageFont
 COLUMNS = 8
 _LEAST, _MOST = 96, 256  # Pixels a side of an image in the picture.
 _GAP, _LINE, _FONT = 4, 16, 11  # Pixels.
+font_of = functools.cache(ImageFont.load_default)  # By its size in pixels.
 
 
-def png(images: Sequence[np.ndarray], captions: Sequence[str]) -> bytes:
+def png(images: Iterable[np.ndarray], captions: Sequence[str],
+        most: int = _MOST) -> bytes:
   """Returns a PNG of images, from left to right.
 
   Small images are enlarged so that their pixels can be told apart.
@@ -22,9 +25,10 @@ def png(images: Sequence[np.ndarray], captions: Sequence[str]) -> bytes:
     images: uint8 [h, w, 1 or any >= 3], all of one shape; at least one.
     captions: texts of one or several lines, as many lines each; what is too
       long is cut off.
+    most: pixels a side that images have in the picture at most, at least 96.
   """
   content = io.BytesIO()
-  _sheet([_cell(image) for image in images],
+  _sheet([_cell(image, most) for image in images],
          [text.split('\n') for text in captions]).save(content, 'PNG')
   return content.getvalue()
 
@@ -37,15 +41,15 @@ def cut(text: str, width: float, pen: ImageDraw.ImageDraw,
   return text
 
 
-def _cell(image):
+def _cell(image, most):
   """Returns uint8 [h, w, 1 or any >= 3] as a picture that is easy to see."""
   colors = image[..., :3] if image.shape[-1] >= 3 else image[..., 0]
   picture = Image.fromarray(np.ascontiguousarray(colors)).convert('RGB')
   side = max(picture.size)
-  if side > _MOST:
-    picture.thumbnail((_MOST, _MOST))
+  if side > most:
+    picture.thumbnail((most, most))
   elif side < _LEAST:
-    factor = -(-_LEAST // side)
+    factor = max(1, min(-(-_LEAST // side), most // side))
     picture = picture.resize(
         (factor * picture.width, factor * picture.height),
         Image.Resampling.NEAREST)
@@ -61,7 +65,7 @@ def _sheet(pictures, captions):
   sheet = Image.new('RGB', (columns * across + _GAP,
                             -(-len(pictures) // columns) * down + _GAP),
                     'white')
-  pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT)
+  pen, font = ImageDraw.Draw(sheet), font_of(_FONT)
   for i, (picture, lines) in enumerate(zip(pictures, captions)):
     x, y = i % columns * across + _GAP, i // columns * down + _GAP
     sheet.paste(picture, (x, y))

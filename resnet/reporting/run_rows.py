@@ -20,7 +20,8 @@ from resnet.reporting import run_recipe, run_state
 from resnet.run import data_record, run_config, summaries
 
 # What a run folder holds. Others are not looked into for runs.
-_OWN_FOLDERS = ('checkpoints', 'train', 'eval', 'workers', 'report', 'export')
+_OWN_FOLDERS = ('checkpoints', 'train', 'eval', 'workers', 'report', 'export',
+                'plugins', 'wandb', 'mlruns')
 _METRICS, _RUN = 'metrics.jsonl', 'run.json'
 _LONGEST = 150  # Characters of a note.
 

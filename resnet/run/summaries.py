@@ -10,28 +10,29 @@ from collections.abc import Callable, Mapping, Sequence
 import json
 import os
 import pathlib
-import platform
-import re
 import time
-from typing import Any
+from typing import Any, Protocol
 
-from tensorboard.compat.proto import event_pb2
 from tensorboard.plugins.scalar import summary_v2 as scalar_summary
 from tensorboard.plugins.text import summary_v2 as text_summary
-from tensorboard.summary.writer import record_writer
 
 from configs.process import atomic_file, command_line, errors, json_file
-from resnet.run.events import hparams
+from resnet.run.events import hparams, tags
+from resnet.run.events.forward_clock import ForwardClock
+from resnet.run.events.writer import Writer
 
 _SPLITS = ('train', 'eval')
 _LAST_SECS = 10**10 - 10**9  # Of times that are not damaged: in 2255.
-# TensorBoard reads files in the order of their names. '~' comes after digits.
-_PREFIX = 'events.out.tfevents.'
-_EVENTS = re.compile(re.escape(_PREFIX) + r'(~?)(\d{10})\..*')
 
-# Pyright does not see the names that protocol buffers define at run time.
-_Event = event_pb2.Event  # pyright: ignore[reportAttributeAccessIssue]
-_SessionLog = event_pb2.SessionLog  # pyright: ignore[reportAttributeAccessIssue]
+
+class Listener(Protocol):
+  """What is given each record that the chief writes, see Summaries."""
+
+  def follow(self, records: list[dict[str, Any]]) -> None:
+    """Starts from the records so far, a list to which new ones are added."""
+
+  def add(self, record: Mapping[str, Any]) -> None:
+    """Takes a new record, the last of the list."""
 
 
 class Summaries:
@@ -42,7 +43,8 @@ class Summaries:
   """
 
   def __init__(self, workdir: str | os.PathLike, first_step: int,
-               clock: Callable[[], float] = time.time, chief: bool = True):
+               clock: Callable[[], float] = time.time, chief: bool = True,
+               listeners: Sequence[Listener] = ()):
     """Reads what is there, and drops what comes after `first_step`.
 
     Args:
@@ -50,29 +52,29 @@ class Summaries:
       first_step: updates done before this process.
       clock: returns the Unix time in seconds.
       chief: whether to write. The other workers only keep the same records.
+      listeners: of the chief; each is given the records.
     """
     workdir = pathlib.Path(workdir)
     self._chief, self._workdir = chief, workdir
     path = workdir / 'metrics.jsonl'
     found = read(path) if chief else load(path)[0]
     self.records = [r for r in found if r['step'] <= first_step]
-    self._now = _Forward(clock, max((r.get('time', 0) for r in found),
-                                    default=0))
-    self._events = {}
+    self._now = ForwardClock(
+        clock, max((r.get('time', 0) for r in found), default=0))
+    self._events, self._listeners = {}, listeners if chief else ()
     if chief:
       with errors.writing(workdir):
         self._open(path, first_step)
+    for listener in self._listeners:
+      listener.follow(self.records)
 
   def _open(self, path, first_step):
     """Opens the files, and marks in the events where the run continues."""
     _rewrite(path, self.records)
     self._file = path.open('a', encoding='utf-8')
     for split in _SPLITS:
-      self._events[split] = _open_events(self._workdir / split, self._now)
-      self._add(split, self._now(), file_version='brain.Event:2')
-      # At this mark, readers drop earlier events that have a later step.
-      self._add(split, self._now(), step=first_step + 1,
-                session_log=_SessionLog(status=_SessionLog.START))
+      self._events[split] = Writer(
+          self._workdir / split, first_step, self._now)
 
   def write(self, split: str, step: int, values: Mapping[str, float]) -> None:
     """Writes scalars. They are on disk when it returns.
@@ -80,7 +82,7 @@ class Summaries:
     Args:
       split: 'train' or 'eval'.
       step: updates done.
-      values: {tag: number}.
+      values: {name: number}. TensorBoard shows a name as tags.tag(name).
     """
     now = self._now()
     record = {'split': split, 'step': step, 'time': now, **values}
@@ -90,31 +92,58 @@ class Summaries:
     with errors.writing(self._workdir / 'metrics.jsonl'):
       self._file.write(json.dumps(record) + '\n')
       self._file.flush()
-    for tag, value in values.items():
-      self._add(split, now, step=step,
-                summary=scalar_summary.scalar_pb(tag, value))
-    self._flush(split)
+    self._events[split].write(step, *(
+        scalar_summary.scalar_pb(tags.tag(name), value)
+        for name, value in values.items()
+        # Of an evaluation it would be the first metric of the HParams tab.
+        if (split, name) != ('eval', 'epoch')), secs=now)
+    for listener in self._listeners:
+      listener.add(record)
+
+  def write_summary(self, split: str, step: int, summary: Any) -> None:
+    """Writes a summary_pb2.Summary for TensorBoard: pictures, histograms.
+
+    It is on disk when this returns. Workers other than the chief do nothing.
+    """
+    if self._chief:
+      self._events[split].write(step, summary)
 
   def write_text(self, tag: str, text: str, step: int = 0) -> None:
     """Writes a text for TensorBoard. Only the chief may call it."""
-    self._add('train', self._now(), step=step,
-              summary=text_summary.text_pb(tag, text))
-    self._flush('train')
+    self.write_summary('train', step, text_summary.text_pb(tag, text))
+
+  def write_graph(self, graph: Any) -> None:
+    """Writes a graph_pb2.GraphDef for TensorBoard. Only the chief may call it.
+    """
+    self._events['train'].write_graph(graph)
+
+  def write_best(self, step: int, metric: str) -> None:
+    """Writes to the events the figures of the best evaluation so far.
+
+    The HParams tab shows them beside the last ones.
+
+    Args:
+      step: of the last evaluation.
+      metric: see schema.Monitor.
+    """
+    if self._chief:
+      record, = best(self.of('eval'), 1, metric)
+      self._events['eval'].write(step, *(
+          scalar_summary.scalar_pb(tags.tag(f'best_{name}'), record[name])
+          for name in dict.fromkeys(('accuracy', 'loss', metric))))
 
   def write_settings(self, settings: Mapping[str, Any]) -> None:
     """Writes for TensorBoard's HParams tab what is trained; see hparams.start.
 
     Only the chief may call it.
     """
-    now = self._now()
-    self._add('eval', now, step=0, summary=hparams.start(settings, now))
-    self._flush('eval')
+    self._events['eval'].write(0, hparams.start(
+        settings, self._now(), self._workdir.resolve().name))
 
   def write_success(self, step: int) -> None:
     """Writes for TensorBoard's HParams tab that all steps are done."""
     if self._chief:
-      now = self._now()
-      self._add('eval', now, step=step, summary=hparams.success(now))
+      self._events['eval'].write(step, hparams.success(self._now()))
 
   def has(self, split: str, step: int) -> bool:
     """Returns whether there is a record of a split at a step."""
@@ -136,32 +165,6 @@ class Summaries:
         self._file.close()
       for writer in self._events.values():
         writer.close()
-
-  def _add(self, split, wall_time, **fields):
-    with errors.writing(self._workdir / split):
-      self._events[split].write(_Event(
-          wall_time=wall_time, **fields).SerializeToString())
-
-  def _flush(self, split):
-    with errors.writing(self._workdir / split):
-      self._events[split].flush()
-
-
-class _Forward:
-  """A clock that never goes back: where it would, it counts on from before."""
-
-  def __init__(self, clock: Callable[[], float], last: float):
-    self._clock, self.last, self._read_at = clock, last, time.monotonic()
-
-  def __call__(self) -> float:
-    now, passed = self._clock(), time.monotonic() - self._read_at
-    self.last = now if now >= self.last else self.last + passed
-    self._read_at += passed
-    return self.last
-
-  def start_from(self, last: float) -> None:
-    """Makes it go on from `last`, if it would go on from earlier."""
-    self.last = max(self.last, last)
 
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
@@ -225,32 +228,6 @@ def best(records: Sequence[dict[str, Any]], count: int, metric: str
   """
   sign = 1 if metric == 'loss' else -1
   return sorted(records, key=lambda r: (sign * r[metric], r['step']))[:count]
-
-
-def _open_events(folder, now):
-  """Opens a new file of events, which readers put after those that are there.
-
-  TensorBoard's own writer is not used: it is a thread, and prints a stack for
-  each error.
-
-  Args:
-    folder: its folder, which need not exist.
-    now: a _Forward.
-  """
-  folder.mkdir(exist_ok=True)
-  there = sorted(
-      match.groups() for match in map(_EVENTS.fullmatch, os.listdir(folder))
-      if match)
-  mark, secs = '', int(now())
-  if there:
-    mark, last = there[-1][0], int(there[-1][1])
-    if last < _LAST_SECS:
-      now.start_from(last)
-      secs = max(int(now()), last + 1)
-    else:  # Not a time: another program's.
-      mark = '~'
-  name = f'{_PREFIX}{mark}{secs:010d}.{platform.node()}.{os.getpid()}'
-  return record_writer.RecordWriter((folder / name).open('ab'))
 
 
 def _rewrite(path, records):

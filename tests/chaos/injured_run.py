@@ -13,6 +13,7 @@ from typing import NamedTuple
 import uuid
 
 from resnet.distribution import heartbeats
+from resnet.run.events import tags
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _STEPS = 240
@@ -23,8 +24,6 @@ _FLAGS = (
     '--log_positions', '--log_every_steps=5', '--eval_every_steps=40',
     '--save_every_steps=9', '--save_every_secs=0',
     '--heartbeat_secs=3', '--start_secs=30')
-_TIMES = ('time', 'images_per_second', 'step_milliseconds',
-          'input_wait_fraction')
 _DISK_MIB = 64
 
 
@@ -194,7 +193,8 @@ class Run:
     """Returns (digest of the final checkpoint, lines of metrics.jsonl)."""
     lines = (self.workdir / 'metrics.jsonl').read_text().splitlines()
     return self._digest(), [
-        {k: v for k, v in json.loads(line).items() if k not in _TIMES}
+        {name: value for name, value in json.loads(line).items()
+         if not tags.is_of_machine(name)}
         for line in lines]
 
   def _digest(self):

@@ -171,7 +171,7 @@ def test_the_python_in_readme_runs(tmp_path):
   assert json.loads((tmp_path / 'runs/mine/export/export.json').read_text())
 
 
-def test_the_commands_of_a_signal_are_left_alone():
+def test_the_commands_of_a_signal_are_left_alone(capfd):
   from resnet import api
   there = signal.signal(signal.SIGINT, signal.default_int_handler)
   try:
@@ -179,6 +179,7 @@ def test_the_commands_of_a_signal_are_left_alone():
       assert not noted()
       signal.raise_signal(signal.SIGINT)
       assert noted()
+      assert 'Interrupted: saving a checkpoint first.' in capfd.readouterr().err
       with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

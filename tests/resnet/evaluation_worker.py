@@ -60,8 +60,11 @@ def _evaluate(strategy):
         tf.constant(images), tf.constant(labels), _CLASSES)
     for batch in flags.FLAGS.batches:
       config = schema.Config(eval_batch=batch)
-      values = evaluator.Evaluate(
-          config, strategy, model, state, source, jit='false')()
+      evaluate = evaluator.Evaluate(
+          config, strategy, model, state, source, jit='false', keeps_seen=True)
+      values, seen = evaluate(), evaluate.seen()
       if Group.of(strategy).is_chief:
-        print(json.dumps({'size': size, 'batch': batch, **values}))
+        print(json.dumps({
+            'size': size, 'batch': batch, **values, 'worst': seen.worst,
+            'confusion': seen.confusion.tolist()}))
   return command_line.DONE

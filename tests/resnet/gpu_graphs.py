@@ -16,6 +16,7 @@ from tensorflow.python.framework import kernels, op_def_registry
 
 DEVICES = ('CPU:1', 'CPU:2')
 _HOST = 'CPU:0'
+_CONDITIONALS = ('If', 'StatelessIf', 'Case', 'StatelessCase')
 _SMALL = {tf.uint8, tf.uint16, tf.uint32, tf.int16}
 
 
@@ -50,20 +51,25 @@ class Node(NamedTuple):
     return f'{self.op}({types}) on {self.device or "no device"}'
 
 
-def nodes(graph: Graph) -> Iterator[Node]:
-  """Yields the nodes outside of XLA, those of called functions included."""
-  yield from _nodes(graph, graph.root, '')
+def nodes(graph: Graph, branches: bool = True) -> Iterator[Node]:
+  """Yields the nodes outside of XLA, those of called functions included.
+
+  Args:
+    graph: the graph.
+    branches: whether to include what only some steps execute.
+  """
+  yield from _nodes(graph, graph.root, '', branches)
 
 
-def _nodes(graph, function, caller_device):
+def _nodes(graph, function, caller_device, branches=True):
   for definition in function.node_def:
     device = device_name(definition.device) or caller_device
     compiled = _is_compiled(graph, definition)
     yield Node(function, definition, device, *_types(graph, definition),
                compiled)
-    if not compiled:
+    if not compiled and (branches or definition.op not in _CONDITIONALS):
       for name in _called(graph, definition):
-        yield from _nodes(graph, graph.functions[name], device)
+        yield from _nodes(graph, graph.functions[name], device, branches)
 
 
 def device_name(device):
@@ -196,6 +202,18 @@ def in_condition(graph: Graph) -> list[str]:
       f'{dtype.name} {argument.name}'
       for i, argument in enumerate(condition.signature.input_arg)
       if i in used and not (dtype := tf.as_dtype(argument.type)).is_integer]
+
+
+def decided_by_devices(graph: Graph) -> list[str]:
+  """Returns the conditionals of a step whose predicate a device computes."""
+  found = []
+  for node in in_step(graph):
+    if node.op in _CONDITIONALS:
+      predicate = source(node.definition.input[0])
+      by_name = {other.name: other for other in node.function.node_def}
+      if not _computes_on_host(by_name[predicate]):
+        found.append(f'{node} by {predicate}')
+  return found
 
 
 def _computes_on_host(definition):

@@ -18,6 +18,7 @@ from resnet.distribution import strategy as strategy_lib
 from resnet.evaluation import evaluator
 from tests.resnet import strategies
 from tests.resnet.gpu_graphs import (
+  decided_by_devices,
   device_name,
   DEVICES,
   Graph,
@@ -46,14 +47,18 @@ def strategy_over(replicas: int) -> tf.distribute.Strategy:
 
 def trace(config, strategy, train_source, eval_source, *,
           digest_positions=False) -> Calls:
-  """Traces everything that a run with --jit=auto executes on GPUs."""
+  """Traces everything that a run with --jit=auto executes on GPUs.
+
+  With digest_positions, it keeps its gradients, too.
+  """
   with _gpus(), recorded_functions() as made:
     model, state = network.build(config, strategy, train_source)
     train = trainer.Train(
         config, strategy, model, state, train_source, jit='auto', first_step=0,
-        digest_positions=digest_positions)
+        digest_positions=digest_positions, keep_gradients=digest_positions)
     evaluate = evaluator.Evaluate(
-        config, strategy, model, state, eval_source, jit='auto')
+        config, strategy, model, state, eval_source, jit='auto',
+        keeps_seen=True)
     graphs = [Graph.of(_traced(train, lambda: train(0, 1, stop=None))),
               Graph.of(_traced(evaluate, evaluate))]
   compiled = [concrete for function in made if function._jit_compile
@@ -131,5 +136,6 @@ def findings(calls: Calls) -> dict[str, Any]:
       'without_kernel': sorted(set().union(*map(without_kernel, graphs))),
       'small_integers': sorted(set().union(*map(with_small_integers, graphs))),
       'condition': sum(map(in_condition, loops), []),
+      'decided': decided_by_devices(calls.train),
       'batches': calls.batches,
       'collectives': devices_of('CollectiveReduceV2', 'NcclAllReduce', 'AddN')}

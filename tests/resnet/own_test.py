@@ -122,7 +122,9 @@ def test_a_build_of_the_config_alone(recipe):
     ('return keras.Model', 'return 3 or keras.Model', 'returns a int'),
     ('  import keras\n', '  import keras\n  1 / 0\n', 'ZeroDivisionError'),
     ('def build', 'def built', 'needs a recipe file with a function build'),
-    ("'right': right", "'loss': right", "the name 'loss', which is reserved"),
+    *(("'right': right", f"'{name}': right", f"the name '{name}', which is "
+        'reserved') for name in (
+            'loss', 'epoch', 'time', 'compilations', 'learning_rate_stem')),
     ("'right': right", "'right': 3", 'is not a dict of functions'),
 ])
 def test_what_does_not_fit_is_refused(recipe, old, new, text):

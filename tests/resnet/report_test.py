@@ -1,7 +1,6 @@
 """What a run prints."""
 import pytest
 
-from configs import schema
 from resnet.run.screen import report
 
 
@@ -33,22 +32,13 @@ def test_an_evaluation_says_how_many_it_counted():
       {**values, 'top5_accuracy': 0.75, 'skipped_images': 2}) == (
           'accuracy 0.2500, top-5 0.7500, loss 1.5000, 11 examples counted, 2 '
           'bad images skipped')
+  assert report.evaluation_text(40, {**values, 'skipped_images': 2}) == (
+      'step 40  evaluated 11 examples: accuracy 0.2500, loss 1.5000, 2 bad '
+      'images skipped')
 
 
 _TWO = {'workers': 1, 'devices': ['CPU:0', 'CPU:1']}
 _FOUR = {'workers': 2, 'devices': ['CPU:0', 'CPU:1']}
-
-
-@pytest.mark.parametrize('step, replicas, rest', [
-    (0, _TWO, '2 x 64 images per step (CPU:0, CPU:1); training for 90 steps in '
-     '/runs/a'),
-    (30, _FOUR, '4 x 32 images per step (CPU:0, CPU:1 of each of 2 workers); '
-     'resuming at step 30 of 90 steps in /runs/a'),
-])
-def test_a_start_names_what_trains_and_from_where(step, replicas, rest):
-  config = schema.Config(global_batch=128)
-  assert report.start_text(config, replicas, step, 90, '/runs/a') == (
-      f'ResNet-20 v1 on digits, {rest}')
 
 
 def test_a_move_to_other_devices_names_both():
@@ -58,16 +48,19 @@ def test_a_move_to_other_devices_names_both():
       'order')
 
 
+def test_a_move_that_changes_batch_norm_says_so():
+  """64 images over 2 and 4 replicas; over 2 of one process and of two."""
+  text = report.moved_text(_TWO, _FOUR, norm_batch=64)
+  assert ('batch norm normalizes over 16 images at a time instead of 32, which '
+          'can change results (config.model.sync_batch_norm=true') in text
+  assert text.endswith('and sums are rounded in another order')
+  workers = {'workers': 2, 'devices': ['CPU:0']}
+  assert 'norm' not in report.moved_text(_TWO, workers, norm_batch=64)
+
+
 def test_devices_that_are_not_known_are_not_guessed_at():
   assert report.moved_text(None, _FOUR) == (
       'continuing on CPU:0, CPU:1 of each of 2 workers: what it was trained on '
       'before is not known, so that sums may be rounded in another order')
-
-
-@pytest.mark.parametrize('step, text', [
-    (0, 'Stopped before the first step. Rerun the same command to start.'),
-    (7, 'Stopped at step 7, saved in /runs/a. Rerun the same command to '
-     'continue from there.'),
-])
-def test_a_stop_says_how_to_continue(step, text):
-  assert report.stop_text(step, '/runs/a') == text
+  assert report.moved_text(None, _FOUR, norm_batch=64).endswith(
+      ', and batch norm may normalize over other shares of the batch')

@@ -8,9 +8,11 @@ import time
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing import plugin_event_accumulator
+from tensorboard.util import tensor_util
 import tensorflow as tf
 
 from resnet.run import checkpoint
+from resnet.run.events import tags
 from tests import processes, tiny_dataset
 
 pytestmark = pytest.mark.slow  # Each starts a process or several.
@@ -22,8 +24,6 @@ _FLAGS = (
     # Neither divides the other: saves fall between log points and evaluations.
     '--log_every_steps=2', '--eval_every_steps=4', '--save_every_steps=3',
     '--save_every_secs=0')
-_TIMES = ('time', 'images_per_second', 'step_milliseconds',
-          'input_wait_fraction')
 
 
 def _signal_at(step, number, done):
@@ -68,15 +68,28 @@ def _state(workdir, step=_STEPS):
 def _curve(workdir):
   """Returns the records of metrics.jsonl without what depends on the clock."""
   lines = (workdir / 'metrics.jsonl').read_text().splitlines()
-  return [{k: v for k, v in json.loads(line).items() if k not in _TIMES}
+  return [{name: value for name, value in json.loads(line).items()
+           if not tags.is_of_machine(name)}
           for line in lines]
 
 
-def _event_steps(workdir, split, tag):
+def _events(workdir, split, tag):
   events = plugin_event_accumulator.EventAccumulator(
       os.fspath(workdir / split))
   events.Reload()
-  return [event.step for event in events.Tensors(tag)]
+  return events.Tensors(tag)
+
+
+def _event_steps(workdir, split, tag):
+  return [event.step for event in _events(workdir, split, tag)]
+
+
+def _pictures(workdir):
+  """Returns {tag: [(step, width, height, PNG)]} as TensorBoard reads them."""
+  return {tag: [(event.step, *tensor_util.make_ndarray(event.tensor_proto))
+                for event in _events(workdir, split, f'pictures/{tag}')]
+          for split, tag in (('train', 'input'), ('eval', 'confusion'),
+                             ('eval', 'worst'))}
 
 
 @pytest.fixture(scope='module')
@@ -125,8 +138,13 @@ def test_killed_again_and_again_equals_never_stopped(
   for name, value in expected.items():
     np.testing.assert_array_equal(got[name], value, err_msg=name)
   assert _curve(workdir) == _curve(undisturbed(devices))
-  assert _event_steps(workdir, 'train', 'loss') == [2, 4, 6, 8, 10, 12]
-  assert _event_steps(workdir, 'eval', 'accuracy') == [4, 8, 12]
+  assert _event_steps(workdir, 'train', 'quality/loss') == [2, 4, 6, 8, 10, 12]
+  assert _event_steps(workdir, 'eval', 'quality/accuracy') == [4, 8, 12]
+  pictures = _pictures(workdir)
+  assert pictures == _pictures(undisturbed(devices))
+  assert {tag: [step for step, *_ in found]
+          for tag, found in pictures.items()} == {
+              'input': [1], 'confusion': [4, 8, 12], 'worst': [4, 8, 12]}
 
 
 # Images from disk, with all random augmentation; the image size changes after
@@ -191,7 +209,7 @@ def test_sigterm_from_outside_ends_within_seconds(tmp_path):
   assert result.code == 143, result.err
   assert time.monotonic() - asked < 30  # A launcher's usual grace time.
   newest = checkpoint.steps_in(tmp_path / 'run' / 'checkpoints')[-1]
-  assert f'Stopped at step {newest},' in result.err
+  assert f'Stopped at step {newest}: ' in result.err
 
 
 def test_a_truncated_newest_checkpoint_is_skipped(tmp_path, undisturbed):

@@ -45,8 +45,8 @@ def _run_step(strategy, step, batch):
             for k, v in batch.items()}
 
   shares = strategy.experimental_distribute_values_from_function(of_replica)
-  result = tf.function(lambda b: strategy.run(step, args=(b,)))(shares)
-  return strategy.experimental_local_results(result)[0].numpy()
+  totals, _ = tf.function(lambda b: strategy.run(step, args=(b,)))(shares)
+  return strategy.experimental_local_results(totals)[0].numpy()
 
 
 def _replica_step(model, state, replicas, compiled, reduce_precision, *,
@@ -56,7 +56,8 @@ def _replica_step(model, state, replicas, compiled, reduce_precision, *,
                        precision=reduce_precision)
   return functools.partial(
       steps.replica_train_step, state, host=tf.constant([0.0, 0.5]),
-      step=tf.constant(0, tf.int64),
+      step=tf.constant(0, tf.int64), measured=tf.constant(False),
+      measure=lambda *_: tf.zeros([1]),
       local_share=compiled(functools.partial(
           steps.local_share, digest=steps.no_digest, packing=packing,
           forward_backward=functools.partial(
@@ -213,7 +214,7 @@ def test_flipped_evaluation_averages_the_logits_of_mirror_images():
   # A mean for each pixel, taken from the mirror image too, not mirrored.
   mean = tf.constant([[[1.0], [0.0]]])
   for flip, logit in ((False, 2 - 1), (True, ((2 - 1) + (4 - 1)) / 2)):
-    sums = eval_steps.evaluate(
+    sums, _ = eval_steps.evaluate(
         [tf.convert_to_tensor(v.value) for v in model.trainable_variables], [],
         mean, tf.ones(1), batch, model=model, flip=flip,
         standardize=lambda x, m, s: (tf.cast(x, tf.float32) - m) / s,

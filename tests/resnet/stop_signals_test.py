@@ -1,5 +1,6 @@
 """Real signals are noted; the second Ctrl-C ends the process."""
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -68,15 +69,20 @@ if sys.argv[2] == 'first':
   os.getpid = lambda: 1  # As in a container.
 pid = int(os.readlink('/proc/self'))
 stop_signals.end_at_once()
-os.kill(pid, getattr(signal, sys.argv[1]))
+class Gone:
+  def __del__(self):  # Python drops exceptions here.
+    os.kill(pid, getattr(signal, sys.argv[1]))
+    sum(range(1000))
+Gone()
 print('still here', flush=True)
 """
 
 
 @pytest.mark.parametrize('name, which, code', [
     ('SIGTERM', 'other', -signal.SIGTERM), ('SIGHUP', 'other', -signal.SIGHUP),
-    ('SIGUSR1', 'other', 143), ('SIGTERM', 'first', 143),
-    ('SIGHUP', 'first', 143), ('SIGUSR1', 'first', 143),
+    ('SIGUSR1', 'other', 143), ('SIGINT', 'other', 130),
+    ('SIGTERM', 'first', 143), ('SIGHUP', 'first', 143),
+    ('SIGUSR1', 'first', 143),
     ('SIGINT', 'first', 143)])
 def test_a_process_with_nothing_to_save_ends_at_once(name, which, code):
   done = subprocess.run([sys.executable, '-c', _AT_ONCE, name, which],
@@ -106,3 +112,48 @@ def test_second_ctrl_c_ends_at_once(name, printed, code):
       [sys.executable, '-c', _TWICE, stop_signals.__file__, name],
       capture_output=True, text=True, check=False)
   assert (done.stdout, done.returncode) == (printed, code)
+
+
+_IN_A_LONG_CALL = """
+import hashlib, sys
+from resnet.distribution import stop_signals
+stop_signals.install()
+print('begun', flush=True)
+# Python's handlers wait until it returns, as they do for TensorFlow.
+hashlib.pbkdf2_hmac('sha256', b'', b'', int(sys.argv[1]))
+print(stop_signals.requested(), stop_signals.seconds_since() > 0.1, flush=True)
+"""
+_CALL = 3_000_000  # About a second.
+
+
+def _start_long_call(length):
+  process = subprocess.Popen(
+      [sys.executable, '-c', _IN_A_LONG_CALL, str(length)], text=True,
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+  assert process.stdout and process.stderr
+  assert process.stdout.readline() == 'begun\n'
+  return process, process.stdout, process.stderr
+
+
+@pytest.mark.parametrize('name, words', [
+    ('SIGINT', 'Interrupted: saving a checkpoint first. Press Ctrl-C again to '
+     'end without it.\n'),
+    ('SIGTERM', 'SIGTERM: saving a checkpoint, then stopping.\n')])
+def test_a_signal_is_answered_before_a_long_call_ends(name, words):
+  process, out, err = _start_long_call(_CALL)
+  with process:
+    process.send_signal(getattr(signal, name))
+    assert err.readline() == words
+    assert not select.select([out], [], [], 0)[0]  # It is still in the call.
+    assert out.readline() == f'{name} True\n'
+  assert process.returncode == 0
+
+
+def test_a_second_ctrl_c_ends_even_a_long_call():
+  process, out, err = _start_long_call(20 * _CALL)
+  with process:
+    process.send_signal(signal.SIGINT)
+    assert err.readline().startswith('Interrupted: ')
+    process.send_signal(signal.SIGINT)
+    # The latter if the first one came right before the call.
+    assert process.wait() in (130, -signal.SIGINT) and out.read() == ''

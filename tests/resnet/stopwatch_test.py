@@ -44,15 +44,17 @@ def test_laps_count_only_training(watch, clock):
   clock.now += 10
   watch.add('input_wait', 2)  # Within those ten.
   _spend(watch, clock, 'checkpoints', 1)
-  assert watch.lap() == (10, 2)
+  lap = watch.lap()
+  assert lap == (10, 2, 0, 1) and lap.seconds == 11
 
   clock.now += 4
   _spend(watch, clock, 'evaluation', 8)
   clock.now += 2
   watch.add('input_wait', 1)
-  assert watch.lap() == (6, 1)
+  lap = watch.lap()
+  assert lap == (6, 1, 8, 0) and lap.seconds == 14
 
-  assert watch.lap() == (0, 0)
+  assert watch.lap() == (0, 0, 0, 0)
 
 
 def test_shares_are_of_all_time_since_the_start(watch, clock):

@@ -1,15 +1,18 @@
 """What is written can be read back, and each step is written once."""
 import errno
+import io
 import json
 import os
 import platform
 
 import pytest
 from tensorboard.backend.event_processing import plugin_event_accumulator
+from tensorboard.summary.writer import record_writer
 from tensorboard.util import tensor_util
 
 from configs.process.errors import TryAgain, UserError
 from resnet.run import summaries
+from resnet.run.events import writer
 from tests.configs.json_file_test import DAMAGES, shown
 
 
@@ -45,16 +48,23 @@ def test_values_are_on_disk_when_write_returns(tmp_path, clock):
   clock.now = 1200.5
   written.write('train', 10, {'loss': 0.5, 'epoch': 2})
   clock.now = 1201.5
-  written.write('eval', 10, {'loss': 0.75})
+  written.write('eval', 10, {'loss': 0.75, 'epoch': 2})
 
   assert _scalars(tmp_path / 'train') == {
-      'loss': [(10, 0.5)], 'epoch': [(10, 2.0)]}
-  assert _scalars(tmp_path / 'eval') == {'loss': [(10, 0.75)]}
-  assert _tensors(tmp_path / 'eval')['loss'][0].wall_time == 1201.5
+      'quality/loss': [(10, 0.5)], 'optimizer/epoch': [(10, 2.0)]}
+  assert _scalars(tmp_path / 'eval') == {'quality/loss': [(10, 0.75)]}
+  assert _tensors(tmp_path / 'eval')['quality/loss'][0].wall_time == 1201.5
   assert _lines(tmp_path) == [
       {'split': 'train', 'step': 10, 'time': 1200.5, 'loss': 0.5, 'epoch': 2},
-      {'split': 'eval', 'step': 10, 'time': 1201.5, 'loss': 0.75}]
+      {'split': 'eval', 'step': 10, 'time': 1201.5, 'loss': 0.75, 'epoch': 2}]
   written.close()
+
+
+@pytest.mark.parametrize('size', [0, 1, 1000])
+def test_records_are_those_of_tensorboards_own_writer(size):
+  content, expected = os.urandom(size), io.BytesIO()
+  record_writer.RecordWriter(expected).write(content)
+  assert writer._record(content) == expected.getvalue()
 
 
 def test_a_text_is_an_event_at_step_0(tmp_path, clock):
@@ -81,9 +91,9 @@ def test_resuming_drops_what_comes_after_the_step(tmp_path, clock):
   written.close()
 
   assert _scalars(tmp_path / 'train') == {
-      'loss': [(10, 1.25), (20, 2.5), (30, 100)]}
+      'quality/loss': [(10, 1.25), (20, 2.5), (30, 100)]}
   assert _scalars(tmp_path / 'eval') == {
-      'accuracy': [(20, 0.5)], 'examples': [(20, 9)]}
+      'quality/accuracy': [(20, 0.5)], 'quality/examples': [(20, 9)]}
   assert [(r['split'], r['step']) for r in _lines(tmp_path)] == [
       ('train', 10), ('train', 20), ('eval', 20), ('train', 30)]
   assert _lines(tmp_path)[-1]['loss'] == 100
@@ -98,8 +108,9 @@ def test_resuming_without_a_checkpoint_starts_over(tmp_path, clock):
   _open(tmp_path, clock).close()
 
   shown = _tensors(tmp_path / 'train')
+  # What is written at step 0 is written again by the run, and not shown twice.
   assert {tag: [e.step for e in events] for tag, events in shown.items()} == {
-      'config': [0], 'loss': []}
+      'config': [], 'quality/loss': []}
   assert not _lines(tmp_path)
 
 
@@ -207,9 +218,10 @@ def test_all_steps_are_shown_whatever_the_clock_says(
     for step in (first + 10, first + 20, first + 30):
       written.write('train', step, {'loss': step / 8})
     written.close()
-  assert _scalars(tmp_path / 'train')['loss'] == [
+  assert _scalars(tmp_path / 'train')['quality/loss'] == [
       (step, step / 8) for step in range(10, 80, 10)]
-  times = [event.wall_time for event in _tensors(tmp_path / 'train')['loss']]
+  times = [event.wall_time
+           for event in _tensors(tmp_path / 'train')['quality/loss']]
   assert times == sorted(times)
   records = summaries.read(tmp_path / 'metrics.jsonl')
   assert [record['time'] for record in records] == times
@@ -225,7 +237,7 @@ def test_a_reader_that_is_watching_sees_a_resumed_run(tmp_path):
     for step in (first + 10, first + 20):
       written.write('train', step, {'loss': 0.5})
       reader.Reload()
-      assert [e.step for e in reader.Tensors('loss')] == [
+      assert [e.step for e in reader.Tensors('quality/loss')] == [
           *range(10, step + 10, 10)]
     written.close()
 
@@ -251,7 +263,8 @@ def test_files_of_other_programs_do_not_matter(tmp_path, clock):
     written = _open(tmp_path, clock, first)
     written.write('train', first + 10, {'loss': 0.5})
     written.close()
-  assert [step for step, _ in _scalars(tmp_path / 'train')['loss']] == [10, 20]
+  shown = _scalars(tmp_path / 'train')['quality/loss']
+  assert [step for step, _ in shown] == [10, 20]
   assert written.records[-1]['time'] == clock.now
 
 
@@ -307,7 +320,7 @@ def test_what_cannot_be_written_is_named(tmp_path, error, kind, name):
       raise OSError(error, os.strerror(error))
 
   if name == 'train':
-    written._events['train'] = Full()
+    written._events['train']._file = Full()
   else:
     written._file = Full()
   with pytest.raises(kind) as raised:

@@ -137,7 +137,8 @@ def test_workers_with_gpus_sum_by_nccl(monkeypatch, choice, gpus, chosen):
 def test_two_workers_are_one_process_with_two_devices(tmp_path, two_devices):
   chief, other = _train(2, tmp_path / 'run')
   assert (chief.code, other.code) == (0, 0), chief.err + other.err
-  assert '2 x 8 images per step (CPU:0 of each of 2 workers)' in chief.err
+  assert '2 x 8 images per step\n' in chief.err
+  assert 'CPU:0 of each of 2 workers; ' in chief.err
   # Only the chief writes and speaks.
   assert '360 examples counted' in chief.out and not other.out
   assert 'step' not in other.err
@@ -329,6 +330,17 @@ def test_every_evaluation_counts_every_example_once(count, replicas):
     # Class 0 has the largest logit; or the first of 10 that are equal.
     np.testing.assert_allclose(line['accuracy'], (labels == 0).mean(),
                                rtol=1e-6)
+    # Many pixels are equal: then the first in the split is the worst.
+    worst = np.argsort(-losses, kind='stable')[:16]
+    assert [index for index, *_ in line['worst']] == worst.tolist()
+    for index, label, predicted, probability, loss in line['worst']:
+      assert (label, predicted) == (labels[index], 0)
+      np.testing.assert_allclose(
+          [probability, loss], [
+              1 / (1 + 9 * np.exp(-pixels[index])), losses[index]], rtol=1e-5)
+    confusion = np.zeros((10, 10))
+    confusion[:, 0] = np.bincount(labels, minlength=10)
+    np.testing.assert_array_equal(line['confusion'], confusion)
 
 
 def test_a_worker_that_never_comes_is_named(tmp_path):
@@ -352,7 +364,9 @@ def test_a_signal_ends_a_worker_that_waits_for_others(tmp_path, number, code):
   os.kill(process.pid, number)
   result = processes.finish(process, folder)
   assert time.monotonic() < deadline  # Which the other is waited for as well.
-  assert (result.code, result.err) == (code, '')
+  first_words, end = result.err.split('\n')
+  assert 'starting digits_resnet8' in first_words
+  assert (result.code, end) == (code, '')
 
 
 def _die_before_the_run_is_marked(done):

@@ -18,6 +18,7 @@ from tensorboard.plugins.hparams import (
   summary_v2,
 )
 
+RUN = 'run'
 _SEED = 'seed'
 # Pyright does not see the names that protocol buffers define at run time.
 _PluginData = plugin_data_pb2.HParamsPluginData  # pyright: ignore[reportAttributeAccessIssue]
@@ -26,28 +27,30 @@ _STATUS_SUCCESS = api_pb2.STATUS_SUCCESS  # pyright: ignore[reportAttributeAcces
 _Summary = summary_pb2.Summary  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def start(settings: Mapping[str, Any], secs: float):
+def start(settings: Mapping[str, Any], secs: float, name: str) -> Any:
   """Returns the summary to write when a run starts.
 
   Runs that differ only in their seed form a session group: one line of the tab,
-  with the means of their metrics.
+  with the means of their metrics and the name of one of them.
 
   Args:
     settings: {name: bool, number, str or tuple of numbers}.
     secs: Unix time in seconds.
+    name: of the run: the setting RUN, which differs, so that it comes first.
 
   Returns:
     A summary_pb2.Summary.
   """
   values = {
-      name: ','.join(map(str, value)) if isinstance(value, tuple) else value
-      for name, value in settings.items() if name != _SEED}
+      field: ','.join(map(str, value)) if isinstance(value, tuple) else value
+      for field, value in settings.items() if field != _SEED}
   text = json.dumps(values, sort_keys=True)
   group = hashlib.sha256(text.encode()).hexdigest()[:8]
-  return summary_v2.hparams_pb(values, trial_id=group, start_time_secs=secs)
+  return summary_v2.hparams_pb({RUN: name, **values}, trial_id=group,
+                               start_time_secs=secs)
 
 
-def success(secs: float):
+def success(secs: float) -> Any:
   """Returns the summary to write when a run has done its last step.
 
   A run that was stopped must not write one: TensorBoard keeps the first that it

@@ -2,9 +2,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from configs import schema
 from resnet.run import description, extension, software, surroundings
-from resnet.run.screen import report
+from resnet.run.events import start
+from resnet.run.screen import report, start_block
 from resnet.weights import starting
 
 
@@ -19,23 +19,24 @@ def describe(run: Any, data: Mapping[str, Any],
   """
   replicas, before = report.replicas(run.group), run.folder.description
   settings = surroundings.of(run.options, software.code_digest())
+  changes: list[str] = []  # Since the run was last trained.
   if run.group.is_chief:
     if run.folder.before:
       extended = extension.record(
           run.folder.path, run.step, run.folder.before, run.config)
       run.bar.say(extended)
-      run.written.write_text('extension', extended, run.step)
+      changes.append(extended)
     run.folder.describe(run.config, data,
                         {'replicas': replicas, 'settings': settings,
                          'data_dir': run.options.reading.folder,
                          **({'init': init} if init else {})})
     if not run.step:
-      run.written.write_text('config', report.config_text(run.config))
-      run.written.write_settings(schema.plain_fields(run.config))
-      if init:
-        run.written.write_text('init_from', report.json_text(init))
-  run.bar.say(report.start_text(
-      run.config, replicas, run.step, run.total_steps, run.folder.path))
+      start.write(run, data, init, settings)
+  run.bar.block(start_block.text(
+      run.config, data, replicas, start_block.counts_of(run.model),
+      strategy=start_block.strategy_name(run.group.strategy),
+      epochs=run.epoch(run.total_steps), step=run.step,
+      total_steps=run.total_steps, path=run.folder.path))
   if not run.step:
     if init:
       run.bar.say(starting.text(init))
@@ -43,9 +44,32 @@ def describe(run: Any, data: Mapping[str, Any],
       run.bar.say(report.frozen_text(run.config, sum(
           p.shape.num_elements() for p in run.state.params)))
     return
+  for change in _changes(before, replicas, settings, _norm_batch(run)):
+    run.bar.say(change)
+    changes.append(change)
+  if changes and run.group.is_chief:
+    start.write_restart(run, changes)
+
+
+def _norm_batch(run):
+  """Returns the images that batch norm's statistics share; see moved_text."""
+  config = run.config
+  shared = bool(run.state.moving) and not config.model.sync_batch_norm
+  return config.global_batch // config.optimizer.accumulate if shared else 0
+
+
+def _changes(before, replicas, settings, norm_batch):
+  """Returns a line for each thing that is not as it was before.
+
+  Args:
+    before: see description.read.
+    replicas: see report.replicas.
+    settings: see surroundings.of.
+    norm_batch: see report.moved_text.
+  """
   if replicas != before.get('replicas'):
-    run.bar.say(report.moved_text(before.get('replicas'), replicas))
-  changes = 'settings' in before and surroundings.differences(
+    yield report.moved_text(before.get('replicas'), replicas, norm_batch)
+  differing = 'settings' in before and surroundings.differences(
       description.settings(before), {**software.versions(), **settings})
-  if changes:
-    run.bar.say(report.settings_text(changes))
+  if differing:
+    yield report.settings_text(differing)

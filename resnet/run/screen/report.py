@@ -1,15 +1,16 @@
 """The texts of a run: at its start, after evaluations and at its end."""
 from collections.abc import Mapping, Sequence
 import json
-import os
+import math
 import re
 from typing import Any, TYPE_CHECKING
 
 from configs import schema
 from configs.process import json_file
 from resnet.run import summaries
+from resnet.run.measures import limit
 from resnet.run.measures.stopwatch import Stopwatch
-from resnet.run.screen import progress
+from resnet.run.screen.start_block import devices_text
 
 if TYPE_CHECKING:
   from resnet.distribution.group import Group
@@ -19,6 +20,7 @@ _WAITS, _WAIT_FRACTION = 3, 0.1  # Log points, and share of their time.
 _FLAG_CHANGE = re.compile('(--[a-z_]+): (?!not set)(.*) -> ')
 _FIGURES = ('step', 'best_step', 'best_accuracy', 'accuracy', 'examples',
             'seconds')
+_MORE = ('loss', 'top5_accuracy')  # Not of runs by earlier versions.
 # What every evaluation may have; the rest are the recipe's own metrics.
 _EVALUATED = ('accuracy', 'top5_accuracy', 'loss', 'examples', 'skipped_images',
               'epoch', 'split', 'step', 'time')
@@ -32,28 +34,6 @@ def replicas(group: 'Group') -> dict[str, Any]:
                       for device in group.strategy.extended.worker_devices]}
 
 
-def start_text(config: schema.Config, replicas: Mapping[str, Any], step: int,
-               total_steps: int, path: str | os.PathLike) -> str:
-  """Returns one line: what is trained on what, and from which step.
-
-  Args:
-    config: what is trained.
-    replicas: what it is trained on, see `replicas`.
-    step: updates done.
-    total_steps: updates of the run.
-    path: of the run folder.
-  """
-  count = replicas['workers'] * len(replicas['devices'])
-  model = config.model.name
-  if model == 'resnet':
-    model = f'ResNet-{config.model.depth} {config.model.version}'
-  start = f'resuming at step {step} of' if step else 'training for'
-  return (f'{model} on {config.data.name}, {count} x '
-          f'{config.global_batch // count} images per step '
-          f'({_replicas_text(replicas)}); '
-          f'{start} {total_steps} steps in {path}')
-
-
 def frozen_text(config: schema.Config, trained: int) -> str:
   """Returns one line for a run of which parts are frozen.
 
@@ -65,19 +45,36 @@ def frozen_text(config: schema.Config, trained: int) -> str:
           'are trained')
 
 
-def moved_text(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
+def moved_text(before: Mapping[str, Any] | None, now: Mapping[str, Any],
+               norm_batch: int = 0) -> str:
   """Returns one line for a run that is resumed on other devices.
 
   Args:
     before: what the run was last trained on, see `replicas`; None: unknown.
     now: what it is trained on now.
+    norm_batch: global batch, if batch norm normalizes over each device's share
+      of it; 0: it does not.
   """
   if before is None:
-    return (f'continuing on {_replicas_text(now)}: what it was trained on '
-            'before is not known, so that sums may be rounded in another order')
-  return (f'continuing on {_replicas_text(now)} (before: '
-          f'{_replicas_text(before)}): batches and evaluations stay the same, '
-          'but sums are rounded in another order')
+    return (f'continuing on {devices_text(now)}: what it was trained on '
+            'before is not known, so that sums may be rounded in another order'
+            + (', and batch norm may normalize over other shares of the batch'
+               if norm_batch else ''))
+  start = (f'continuing on {devices_text(now)} (before: '
+           f'{devices_text(before)}): batches and evaluations stay the same, '
+           'but ')
+  old, new = count(before), count(now)
+  if norm_batch and old != new:
+    return (f'{start}batch norm normalizes over {norm_batch // new} images at '
+            f'a time instead of {norm_batch // old}, which can change results '
+            '(config.model.sync_batch_norm=true, in a new run, would not '
+            'depend on devices), and sums are rounded in another order')
+  return f'{start}sums are rounded in another order'
+
+
+def count(replicas: Mapping[str, Any]) -> int:
+  """Returns the number of replicas; see `replicas`."""
+  return replicas['workers'] * len(replicas['devices'])
 
 
 def settings_text(differences: Sequence[str]) -> str:
@@ -95,18 +92,31 @@ def settings_text(differences: Sequence[str]) -> str:
           f'stopped{remedy}')
 
 
+def evaluation_text(step: int, values: Mapping[str, float]) -> str:
+  """Returns the result of an evaluation in training, as one line."""
+  return (f'step {step}  evaluated {values["examples"]} examples: '
+          f'{_metrics_text(values)}{_skipped_text(values)}')
+
+
 def values_text(values: Mapping[str, float]) -> str:
   """Returns the result of an evaluation, see evaluator.Evaluate, as one line.
   """
+  return (f'{_metrics_text(values)}, {values["examples"]} examples counted'
+          f'{_skipped_text(values)}')
+
+
+def _metrics_text(values):
   top5 = (f', top-5 {values["top5_accuracy"]:.4f}'
           if 'top5_accuracy' in values else '')
-  skipped = (f', {values["skipped_images"]} bad images skipped'
-             if 'skipped_images' in values else '')
   own = ''.join(f', {name} {value:.4f}' for name, value in values.items()
                 if name not in _EVALUATED)
   return (f'accuracy {values["accuracy"]:.4f}{top5}, loss '
-          f'{values["loss"]:.4f}{own}, {values["examples"]} examples counted'
-          f'{skipped}')
+          f'{values["loss"]:.4f}{own}')
+
+
+def _skipped_text(values):
+  return (f', {values["skipped_images"]} bad images skipped'
+          if 'skipped_images' in values else '')
 
 
 def input_wait_text(records: Sequence[Mapping[str, Any]]) -> str | None:
@@ -142,9 +152,14 @@ def summary(written: summaries.Summaries, watch: Stopwatch,
   best, last = summaries.best(evals, 1, metric)[0], evals[-1]
   speeds = sorted(r['images_per_second'] for r in written.of('train')
                   if 'images_per_second' in r)
+  more = {f'{which}{name}': record[name]
+          for which, record in (('', last), ('best_', best))
+          for name in _MORE if math.isfinite(record.get(name, math.inf))}
+  limited = limit.text(written.of('train'))
   return {'step': last['step'], 'best_step': best['step'],
           'best_accuracy': best['accuracy'], 'accuracy': last['accuracy'],
-          'examples': last['examples'],
+          'examples': last['examples'], **more,
+          **({'limit': limited} if limited else {}),
           'images_per_second': speeds[len(speeds) // 2] if speeds else None,
           'seconds': watch.total(), 'time_shares': watch.shares()}
 
@@ -155,52 +170,12 @@ def is_summary(value: Any) -> bool:
     return False
   speed, shares = value['images_per_second'], value.get('time_shares')
   return (all(json_file.is_number(value.get(name)) for name in _FIGURES)
+          and all(json_file.is_number(value.get(which + name, 0))
+                  for which in ('', 'best_') for name in _MORE)
+          and isinstance(value.get('limit', ''), str)
           and (speed is None or json_file.is_number(speed))
           and isinstance(shares, dict)
           and all(json_file.is_number(shares.get(name)) for name in _SHARES))
-
-
-def finished_text(figures: Mapping[str, Any], path: str | os.PathLike) -> str:
-  """Returns what to print if there is nothing left to train."""
-  return ('This run is finished; there is nothing left to train.\n'
-          f'{summary_text(figures, path)}')
-
-
-def summary_text(figures: Mapping[str, Any], path: str | os.PathLike) -> str:
-  """Returns the last lines of a finished run.
-
-  Args:
-    figures: see `summary`.
-    path: of the run folder.
-  """
-  shares = figures['time_shares']
-  speed = figures['images_per_second']
-  return '\n'.join([
-      f'accuracy    last {figures["accuracy"]:.4f}, best '
-      f'{figures["best_accuracy"]:.4f} at step {figures["best_step"]}; '
-      f'{figures["examples"]} examples counted',
-      f'speed       {f"{speed:.0f} images/s" if speed else "not measured"}'
-      ' (median of the log points)',
-      f'time        {progress.duration(figures["seconds"])}: '
-      f'{shares["training"]:.0%} training ({shares["input_wait"]:.1%} waiting '
-      f'for input), {shares["evaluation"]:.0%} evaluation, '
-      f'{shares["checkpoints"]:.0%} checkpoints, '
-      f'{shares["start_up"]:.0%} start-up',
-      f'run folder  {path}',
-      f'view with   tensorboard --logdir {path}'])
-
-
-def stop_text(step: int, path: str | os.PathLike) -> str:
-  """Returns the last line of a run that was asked to stop.
-
-  Args:
-    step: updates done.
-    path: of the run folder.
-  """
-  if not step:
-    return 'Stopped before the first step. Rerun the same command to start.'
-  return (f'Stopped at step {step}, saved in {path}. Rerun the same command to '
-          'continue from there.')
 
 
 def config_text(config: schema.Config) -> str:
@@ -211,9 +186,3 @@ def config_text(config: schema.Config) -> str:
 def json_text(values: Mapping[str, Any]) -> str:
   """Returns a JSON object as a Markdown code block."""
   return f'```\n{json.dumps(values, indent=2)}\n```'
-
-
-def _replicas_text(replicas):
-  names = ', '.join(replicas['devices'])
-  several = replicas['workers'] > 1
-  return names + f' of each of {replicas["workers"]} workers' * several
