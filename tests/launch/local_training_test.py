@@ -40,7 +40,7 @@ def test_two_workers_train_the_default_recipe(tmp_path):
   last = [r for r in records if r['split'] == 'eval'][-1]
   # As one process does: see default_recipe_test.
   assert last['accuracy'] >= 0.97 and last['examples'] == 360
-  assert '[w0] accuracy' in done.stdout
+  assert '[w0] evaluated   360 examples counted' in done.stdout
   assert done.stderr.splitlines()[-1] == '[launch] all workers are done'
 
 

@@ -107,8 +107,8 @@ def test_the_run_folder_says_what_it_began_from(source, tuned):
   texts = {value.tag: value.tensor.string_val[0].decode()
            for path in events
            for event in tf.compat.v1.train.summary_iterator(os.fspath(path))
-           for value in event.summary.value if value.tag == 'init_from'}
-  assert json.loads(texts['init_from'].strip('`\n')) == init
+           for value in event.summary.value if value.tag == 'run/init_from'}
+  assert json.loads(texts['run/init_from'].strip('`\n')) == init
 
 
 def test_killed_equals_undisturbed(source, tuned, tmp_path):
