@@ -30,6 +30,7 @@ from pipelines.options import Reading
 from resnet.execution import execution_flags
 from resnet.execution.options import Options
 
+_PAIRS = 16  # Of calls with and without a log point, for each round.
 _LOOP = 'training loop'
 _KERAS, _FUSED = "plain step, Keras's norm", 'plain step, fused norm'
 
@@ -77,7 +78,9 @@ def main(parsed: tuple[schema.Config, str, list[str]]) -> int:
     runs, missing = _others(config, strategy, images, load, stack)
     costs = _measure(config, strategy, options, list(runs.values()))
   _print_speeds(config.global_batch, (_LOOP, *runs), costs, missing)
-  _print_log_cost(config, strategy, options, costs[0][0].steps)
+  # Short calls, many of them: the cost is small beside the noise of a block.
+  _print_log_cost(config, strategy, options,
+                  max(1, costs[0][0].steps // _PAIRS), _PAIRS * values.rounds)
   if values.startup:
     _print_startup(config, images, options.reading)
   return command_line.DONE
@@ -149,15 +152,15 @@ def _print_speeds(batch, names, costs, missing):
     print(f'  {name:26} not measured: {reason}')
 
 
-def _print_log_cost(config, strategy, options, steps):
+def _print_log_cost(config, strategy, options, steps, pairs):
   from resnet.tools import log_cost
 
   secs, step_secs = log_cost.measure(
-      config, strategy, options, steps=steps, rounds=flags.FLAGS.rounds)
+      config, strategy, options, steps=steps, rounds=pairs)
   every = options.log_every_steps
   print(f'a log point: {1000 * secs:.2f} ms more than a call without one, '
         f'{secs / (every * step_secs):.2%} of {every} updates (median of '
-        f'{flags.FLAGS.rounds} pairs)', flush=True)
+        f'{pairs} pairs)', flush=True)
 
 
 def _spread(values: Sequence[float], digits: int) -> str:

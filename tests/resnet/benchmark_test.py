@@ -195,7 +195,7 @@ def test_loop_and_plain_steps_are_compared():
   assert torch.startswith('  PyTorch  ')
   assert re.fullmatch(
       r'a log point: -?[\d.]+ ms more than a call without one, -?[\d.]+% of '
-      r'100 updates \(median of 1 pairs\)', logged)
+      r'100 updates \(median of 16 pairs\)', logged)
 
 
 @pytest.mark.slow
