@@ -125,7 +125,7 @@ _OURS = {
 }
 _NAMES = {name: ours for ours, names in _OURS.items() for name in names}
 
-# What there is no flag for, and what the trainer does instead.
+# Flags without a counterpart here, by what the trainer does instead.
 _REMARKS = {
     'rerun the same command to continue a run': (
         'resume', 'r', 'auto_resume', 'resume_from', 'resume_checkpoint',

@@ -258,7 +258,7 @@ def test_a_return_to_a_checkpoint_begins_anew(tmp_path, profiler):
 
 
 def test_all_workers_cut_their_calls_and_some_record(tmp_path, profiler):
-  """Whoever has a profile already still makes the calls of the others."""
+  """A worker that already has a profile makes the same calls as the others."""
   runs = {}
   for workers in ('chief', 'all'):
     folder = tmp_path / workers

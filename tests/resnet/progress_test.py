@@ -21,7 +21,7 @@ _XTERM = {'TERM': 'xterm'}
 
 
 def _lines(clock, total, first=0):
-  """Progress where there is no terminal, and its stream."""
+  """Returns a Progress that writes to no terminal, and its stream."""
   stream = io.StringIO()
   return progress.Progress(total, first, stream, clock=clock,
                            now=lambda: f'at {clock.now:g}:'), stream

@@ -1,4 +1,4 @@
-"""All that gets the records of a run besides metrics.jsonl and TensorBoard.
+"""Passes the records of a run on to metrics.csv and to services.
 
   with Loggers(folder, config, services=['wandb'], warn=print) as loggers:
     written = summaries.Summaries(folder, step, listeners=[loggers])

@@ -1,4 +1,4 @@
-"""What a service of --log_to is to the run, and what it is told of the run."""
+"""The interface between a run and the services of --log_to."""
 from collections.abc import Mapping
 import enum
 import pathlib
@@ -15,7 +15,7 @@ class End(enum.Enum):
 
 
 class Run(NamedTuple):
-  """What a service is told of a run."""
+  """A run, as it is described to services."""
   folder: pathlib.Path  # Absolute.
   settings: Mapping[str, Any]  # See schema.plain_fields.
 

@@ -57,7 +57,11 @@ class Table:
                   else self._append(record))
 
   def _write(self, write):
-    """Calls a function that writes; without space there is no table."""
+    """Calls a function that writes; most errors only turn the table off.
+
+    Raises:
+      UserError: the disk is full.
+    """
     try:
       write()
     except OSError as error:
