@@ -39,7 +39,7 @@ def test_resnet50_with_everything_resumes_bit_for_bit(tmp_path):
   calm = train('calm')
   assert calm.code == 0, calm.err
   killed = train('killed', between_calls=functools.partial(
-      techniques._kill_at, 5))
+      processes.kill_at, 5))
   assert killed.code == -signal.SIGKILL, killed.err
   again = train('killed')
   assert again.code == 0, again.err

@@ -12,6 +12,7 @@ from resnet import loop
 from resnet.execution.options import Options
 from resnet.inference import restored
 from resnet.run import checkpoint_file
+from tests import processes
 from tests.resnet import loop_techniques_test as kills
 from tests.resnet import strategies
 
@@ -140,7 +141,7 @@ def test_killed_equals_undisturbed(tmp_path):
   for step in (12, 14, 17):  # Before its first save, and later.
     killed = kills._train(
         tmp_path / 'killed', *longer,
-        between_calls=functools.partial(kills._kill_at, step))
+        between_calls=functools.partial(processes.kill_at, step))
     assert killed.code == -signal.SIGKILL, killed.err
   assert kills._train(tmp_path / 'killed', *longer).code == 0
   kills._assert_same_end(tmp_path / 'calm', tmp_path / 'killed', 20)

@@ -53,7 +53,7 @@ def _kill_when_saved(workdir, step, done):
   due = step // 3 * 3
   while due and not (workdir / 'checkpoints' / f'ckpt-{due}.index').exists():
     time.sleep(0.01)
-  loop_techniques_test._kill_at(step, done)
+  processes.kill_at(step, done)
 
 
 def _init(workdir):
@@ -135,7 +135,7 @@ def test_a_changed_source_is_refused_before_the_first_checkpoint(
   shutil.copytree(source, theirs)
   killed = _train(folder, *_TUNED, f'--init_from={theirs}',
                   between_calls=functools.partial(
-                      loop_techniques_test._kill_at, 1))
+                      processes.kill_at, 1))
   assert killed.code == -signal.SIGKILL, killed.err
   shutil.rmtree(theirs)
   assert _train(theirs, '--config.seed=8').code == 0
@@ -165,7 +165,7 @@ def test_a_run_that_began_without_it_is_refused(source, tmp_path):
   """Whether it has a checkpoint or not."""
   for step, folder in ((1, tmp_path / 'a'), (4, tmp_path / 'b')):
     killed = _train(folder, between_calls=functools.partial(
-        loop_techniques_test._kill_at, step))
+        processes.kill_at, step))
     assert killed.code == -signal.SIGKILL, killed.err
     refused = _train(folder, f'--init_from={source}')
     assert refused.code == 2
@@ -213,7 +213,7 @@ def test_one_killed_worker_of_two_changes_nothing(source, tmp_path):
   for step in (1, 7):
     killed = workers_test._train(
         2, tmp_path / 'killed', *flags, at={
-            1: functools.partial(loop_techniques_test._kill_at, step)})
+            1: functools.partial(processes.kill_at, step)})
     assert killed[1].code == -signal.SIGKILL
   again = workers_test._train(2, tmp_path / 'killed', *flags)
   assert [r.code for r in again] == [0, 0], again

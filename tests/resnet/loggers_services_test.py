@@ -58,12 +58,7 @@ def _kill_when_kept(workdir, step, done):
              and ids.exists()
              and json.loads(ids.read_text()).keys() == set(_INSTALLED)):
     time.sleep(0.01)
-  _kill_at(step, done)
-
-
-def _kill_at(step, done):
-  if done == step:
-    os.kill(os.getpid(), signal.SIGKILL)
+  processes.kill_at(step, done)
 
 
 def _records(workdir):

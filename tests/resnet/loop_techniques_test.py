@@ -37,12 +37,6 @@ def _explodes(at):
 _EXPLODES = _explodes(0.5)
 
 
-def _kill_at(step, done):
-  """Between calls: kills this process after `step` updates."""
-  if done == step:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def _train(workdir, *flags, between_calls=None):
   return processes.run('resnet.train', *_FLAGS, *flags, f'--workdir={workdir}',
                        between_calls=between_calls)
@@ -85,7 +79,7 @@ def test_killed_equals_undisturbed(tmp_path, flags):
   assert calm.code == 0, calm.err
   for step in (4, 8, 10):
     killed = _train(tmp_path / 'killed', *flags,
-                    between_calls=functools.partial(_kill_at, step))
+                    between_calls=functools.partial(processes.kill_at, step))
     assert killed.code == -signal.SIGKILL, killed.err
   assert _train(tmp_path / 'killed', *flags).code == 0
   _assert_same_end(tmp_path / 'calm', tmp_path / 'killed')
@@ -112,7 +106,7 @@ def test_early_stopping_ends_the_run_well(tmp_path):
   assert again.code == 0 and 'finished' in again.out
   killed = _train(tmp_path / 'killed', '--config.monitor.stop_evals=2',
                   '--config.schedule.peak=1e-7',
-                  between_calls=functools.partial(_kill_at, 5))
+                  between_calls=functools.partial(processes.kill_at, 5))
   assert killed.code == -signal.SIGKILL
   assert _train(tmp_path / 'killed', '--config.monitor.stop_evals=2',
                 '--config.schedule.peak=1e-7').code == 0

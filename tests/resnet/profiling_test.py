@@ -309,12 +309,6 @@ _FLAGS = (
     '--save_every_secs=0', '--keep_best=0')
 
 
-def _kill_at(step, done):
-  """Between calls: kills this process after `step` updates."""
-  if done == step:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def _outcome(workdir):
   """Returns (all weights at the end, metrics.jsonl without the machine's)."""
   reader = tf.train.load_checkpoint(
@@ -333,7 +327,7 @@ def profiled(tmp_path_factory):
   folder = tmp_path_factory.mktemp('profiled') / 'run'
   flags = (*_FLAGS, '--profile_steps=6:14', f'--workdir={folder}')
   killed = processes.run('resnet.train', *flags,
-                         between_calls=functools.partial(_kill_at, 8))
+                         between_calls=functools.partial(processes.kill_at, 8))
   assert killed.code == -signal.SIGKILL, killed.err
   assert _files(folder)[0] == '.recording_0'
   resumed = processes.run('resnet.train', *flags)

@@ -3,7 +3,6 @@ import contextlib
 import functools
 import io
 import json
-import os
 import re
 import signal
 import subprocess
@@ -229,12 +228,6 @@ _FLAGS = (
     '--save_every_secs=0', '--histograms_every_steps=10')
 
 
-def _kill_at(step, done):
-  """Between calls: kills this process after `step` updates."""
-  if done == step:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 @contextlib.contextmanager
 def _server(folder):
   """Yields a function that asks the server of a folder for a path."""
@@ -269,7 +262,7 @@ def _server(folder):
 def _killed_run(folder):
   """Trains a run that is killed, and goes on on two devices."""
   killed = processes.run('resnet.train', *_FLAGS, f'--workdir={folder}',
-                         between_calls=functools.partial(_kill_at, 25))
+                         between_calls=functools.partial(processes.kill_at, 25))
   assert killed.code == -signal.SIGKILL, killed.err
   done = processes.run(
       'resnet.train', *_FLAGS, f'--workdir={folder}', '--strategy=mirrored',
