@@ -87,8 +87,9 @@ class Heartbeats:
   def beat(self) -> None:
     """Writes the file; reports a stall once."""
     # Neither a full disk nor a lost stderr may end a run that could continue.
+    # Nor may it bring a run folder back that somebody removed.
     with contextlib.suppress(OSError):
-      self._path.parent.mkdir(parents=True, exist_ok=True)
+      self._path.parent.mkdir(exist_ok=True)
       atomic_file.write(self._path, json.dumps(self._last) + '\n',
                         durable=False)
     waited = self._clock() - self._last['time']

@@ -84,7 +84,18 @@ def test_neither_a_full_disk_nor_a_lost_stderr_ends_it(tmp_path, clock):
   beat.beat()  # Now the stream is closed.
 
 
+def test_a_folder_that_was_removed_stays_so(tmp_path, clock):
+  workdir = tmp_path / 'run'
+  beat = heartbeats.Heartbeats(workdir, 0, 1, 0, clock=clock)
+  beat.beat()
+  assert not workdir.exists()
+  workdir.mkdir()
+  beat.beat()
+  assert heartbeats.read(workdir, 1)
+
+
 def test_it_beats_by_itself(tmp_path):
+  (tmp_path / 'run').mkdir()
   with heartbeats.Heartbeats(tmp_path / 'run', 0, 1, 0) as beat:
     beat.note('training', 3)
     end = time.monotonic() + 30

@@ -1,4 +1,5 @@
 """Training where names are odd, and where a user has no home and no locale."""
+import json
 import os
 import pathlib
 import subprocess
@@ -81,3 +82,18 @@ def test_training_without_a_home_a_name_or_a_locale(tmp_path):
     assert done.returncode == 0, done.stderr.decode()
   assert [os.fsdecode(path.relative_to(tmp_path))
           for path in tmp_path.glob('*/*')] == ['runs/é']
+
+
+@pytest.mark.slow
+def test_on_one_core_no_waiting_for_input_is_made_up(tmp_path):
+  """There the step could run before the clock is read: it said 99 %."""
+  core = str(min(os.sched_getaffinity(0)))
+  run = subprocess.run(
+      ['taskset', '--cpu-list', core, sys.executable, '-m', 'resnet.train',
+       *_SHORT, '--config.model.width=16', f'--workdir={tmp_path}/run'],
+      cwd=_ROOT, capture_output=True, text=True, timeout=600, check=False)
+  assert run.returncode == 0, run.stderr
+  assert 'input' not in run.stderr.partition('compiling')[2]
+  lines = (tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines()
+  waits = [json.loads(line).get('input_wait_fraction') for line in lines]
+  assert waits.count(0.0) == 3 and set(waits) == {0.0, None}

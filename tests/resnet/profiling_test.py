@@ -262,6 +262,7 @@ def test_all_workers_cut_their_calls_and_some_record(tmp_path, profiler):
   runs = {}
   for workers in ('chief', 'all'):
     folder = tmp_path / workers
+    folder.mkdir()
     for rank in (0, 1):
       runs[workers, rank] = _Run(
           folder, profiler, rank=rank, workers=workers)

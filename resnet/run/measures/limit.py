@@ -19,7 +19,7 @@ def text(records: Sequence[Mapping[str, Any]]) -> str | None:
   timed = [r for r in records if 'step_milliseconds' in r]
   words = []
   waited = _waited(timed)
-  if waited:  # Under --deterministic it is not measured.
+  if waited:  # Under --deterministic and on one core it is not measured.
     bound = 'input' if waited > WAIT else 'compute'
     words.append(f'{bound}-bound: {waited:.1%} of the training time waiting '
                  'for input')

@@ -123,7 +123,8 @@ class Recording:
       self.pause(run)
     elif self._first is None:
       with self._attempt(run):
-        self._partial.mkdir(parents=True, exist_ok=True)
+        for folder in (self._partial.parent, self._partial):
+          folder.mkdir(exist_ok=True)  # Not the run folder, if it was removed.
         trace.start(self._partial / str(run.step))
         self._first, self._secs = run.step, 0.0
     self._at = None
