@@ -2,7 +2,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from resnet.run import description, extension, software, surroundings
+from resnet.run import (
+  description,
+  extension,
+  software,
+  starts,
+  surroundings,
+)
 from resnet.run.events import start
 from resnet.run.screen import report, start_block
 from resnet.weights import starting
@@ -30,6 +36,7 @@ def describe(run: Any, data: Mapping[str, Any],
                         {'replicas': replicas, 'settings': settings,
                          'data_dir': run.options.reading.folder,
                          **({'init': init} if init else {})})
+    starts.record(run.folder.path, run.step)
     if not run.step:
       start.write(run, data, init, settings)
   run.bar.block(start_block.text(
