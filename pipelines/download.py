@@ -47,6 +47,7 @@ def prepare(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
         'which TFDS would take for a pattern while it prepares a data set: '
         'give another folder; the prepared data set may then be moved here.')
   downloader.MAX_RETRIES = _RETRIES
+  tfds_writing.begin()
   try:
     builder.download_and_prepare()
   except Exception as error:

@@ -143,6 +143,7 @@ def _reduction_text(reduction):
 
 def _write(builder, name, data_dir):
   """Writes the files of a builder, whole or not at all."""
+  tfds_writing.begin()
   try:
     os.makedirs(data_dir, exist_ok=True)
     # TFDS prints that it downloads, which it does not.
@@ -190,7 +191,7 @@ def _examples(tree, split, streams, seen, skip_bad_images):
       # Nothing will be written, but the message is to name all bad pictures.
       for (other, _), picture in tqdm.tqdm(
           itertools.chain.from_iterable(streams.values()),
-          'Looking for more...', leave=False):
+          'Looking for more...', leave=False, disable=None):
         seen.add(other, picture)
       raise UserError(
           f'{seen.bad_text(tree)}: repair or delete them, or give '

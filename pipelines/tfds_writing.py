@@ -1,8 +1,10 @@
-"""What goes wrong when TFDS writes a data set, in one sentence."""
+"""How TFDS writes a data set, and what goes wrong then, in one sentence."""
 import errno
 import os
+import sys
 
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
 from configs.process.errors import first_line, TryAgain, UserError
 
@@ -14,6 +16,12 @@ _CODES = (tf.errors.PermissionDeniedError, tf.errors.ResourceExhaustedError,
           tf.errors.FailedPreconditionError, tf.errors.NotFoundError,
           tf.errors.AlreadyExistsError,
           tf.errors.OutOfRangeError)  # Of EFBIG: the file is too large.
+
+
+def begin() -> None:
+  """Leaves TFDS's progress bars out of files and pipes."""
+  if not sys.stderr.isatty():
+    tfds.disable_progress_bar()
 
 
 def cause(error: BaseException | None) -> OSError | tf.errors.OpError | None:

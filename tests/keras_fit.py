@@ -2,11 +2,11 @@
 
 It has the same networks, settings and data as our recipes, and nothing of this
 project: Keras's layers and optimizers, tf.data with a shuffle buffer, `fit`.
-It prints what our metrics.jsonl has, a line for each epoch, and at the end its
-peak memory and the time to its first batch.
+It writes a folder as a run of ours has: metrics.jsonl with a line for each
+epoch, and run.json with its peak memory and the time to its first batch.
 
-  python -m tests.keras_fit --network=cifar10_resnet20 \\
-      --data_dir=DIR --epochs=3 --seed=0 > keras_seed=0.jsonl
+  python -m tests.keras_fit --network=cifar10_resnet20 --data_dir=DIR \\
+      --epochs=3 --seed=0 --workdir=runs/keras_seed=0
 
 Networks: NETWORKS. cifar10_resnet20 is trained with batches of 128, Adam at
 1e-3, random crops and flips; the others as their tutorials say, see the recipes
@@ -16,6 +16,7 @@ import argparse
 from collections.abc import Callable
 import json
 import math
+import pathlib
 import resource
 import time
 from typing import Any, NamedTuple
@@ -158,6 +159,24 @@ def _vgg16(shape):
   return _model(image, x)
 
 
+def _inception10(shape):
+  """Its batch norm stays at its initial statistics."""
+  def unit(x, filters, size=3, strides=1):
+    x = _conv(x, filters, size, strides)
+    return layers.ReLU()(layers.BatchNormalization()(x, training=False))
+  image = keras.Input(shape)
+  x = unit(image, 16)
+  for filters in (16, 32):
+    for strides in (2, 1):
+      pooled = layers.MaxPool2D(3, 1, padding='same')(x)
+      x = layers.Concatenate()([
+          unit(x, filters, 1, strides),
+          unit(unit(x, filters, 1, strides), filters, 3),
+          unit(unit(x, filters, 1, strides), filters, 5),
+          unit(pooled, filters, 1, strides)])
+  return _model(image, layers.GlobalAveragePooling2D()(x))
+
+
 NETWORKS = {
     'cifar10_resnet20': Settings(_resnet20, crop_padding=4, flip=True),
     'cifar100_resnet18': Settings(_cifar100_resnet18, rate=0.01),
@@ -169,6 +188,7 @@ NETWORKS = {
     'cifar10_lenet5': Settings(_lenet5, batch=32),
     'cifar10_alexnet8': Settings(_alexnet8, batch=32),
     'cifar10_vgg16': Settings(_vgg16, batch=32),
+    'cifar10_inception10': Settings(_inception10, batch=1024),
     'cifar10_resnet18': Settings(_resnet18, batch=32),
 }
 
@@ -203,10 +223,12 @@ def _data(name, data_dir, settings):
 
 
 class _Lines(keras.callbacks.Callback):
-  """Prints a line for each epoch, and how long the first batch took to come."""
+  """Writes a line for each epoch; times the way to the end of the first batch.
+  """
 
-  def __init__(self):
+  def __init__(self, path):
     super().__init__()
+    self._file = path.open('w', encoding='utf-8', buffering=1)
     self.start_up = 0.0
 
   def on_train_batch_end(self, batch, logs=None):
@@ -219,9 +241,10 @@ class _Lines(keras.callbacks.Callback):
     now, logs = time.time(), logs or {}
     for split, start in (('train', ''), ('eval', 'val_')):
       print(json.dumps({
-          'split': split, 'epoch': epoch + 1, 'time': now,
-          'accuracy': logs[f'{start}accuracy'], 'loss': logs[f'{start}loss'],
-          'seconds': now - self._began}), flush=True)
+          'split': split, 'step': int(self.model.optimizer.iterations),
+          'epoch': epoch + 1, 'time': now,
+          'loss': logs[f'{start}loss'], 'accuracy': logs[f'{start}accuracy'],
+          'seconds': now - self._began}), file=self._file)
 
 
 def main() -> None:
@@ -231,7 +254,9 @@ def main() -> None:
   parser.add_argument('--data_dir', help='Where TFDS has prepared it.')
   parser.add_argument('--epochs', type=int, default=5)
   parser.add_argument('--seed', type=int, default=0)
+  parser.add_argument('--workdir', type=pathlib.Path, required=True)
   flags = parser.parse_args()
+  flags.workdir.mkdir(parents=True)
   keras.utils.set_random_seed(flags.seed)
   settings = NETWORKS[flags.network]
   train, test = _data(flags.data, flags.data_dir, settings)
@@ -240,12 +265,16 @@ def main() -> None:
       keras.optimizers.Adam(settings.rate),
       keras.losses.SparseCategoricalCrossentropy(from_logits=True),
       metrics=['accuracy'])
-  lines = _Lines()
+  lines = _Lines(flags.workdir / 'metrics.jsonl')
   model.fit(train, validation_data=test, epochs=flags.epochs, verbose=0,
             callbacks=[lines])
-  print(json.dumps({
-      'split': 'run', 'keras': keras.__version__, 'start_up': lines.start_up,
+  (flags.workdir / 'run.json').write_text(json.dumps({
+      'command': f'python -m tests.keras_fit --network={flags.network} '
+                 f'--data={flags.data} --epochs={flags.epochs} '
+                 f'--seed={flags.seed} --data_dir=DIR',
+      'versions': {'tensorflow': tf.__version__, 'keras': keras.__version__},
       'weights': sum(math.prod(v.shape) for v in model.trainable_weights),
+      'start_up_secs': lines.start_up,
       'peak_gib': resource.getrusage(
           resource.RUSAGE_SELF).ru_maxrss / 2**20}))
 

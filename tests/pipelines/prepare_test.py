@@ -23,6 +23,7 @@ def test_pictures_are_prepared_once_and_the_next_command_is_shown(tmp_path):
   flags = f'--image_folder={root}', f'--data_dir={tmp_path}/my data'
   first, second = _run(*flags), _run(*flags)
   assert (first.code, second.code) == (0, 0), first.err + second.err
+  assert '%|' not in first.err and '\r' not in first.err  # A progress bar.
   sentence, command, _, other = first.out.splitlines()
   assert sentence == (f'oxford_pets/1.0.0 is prepared in {tmp_path}/my data/'
                       'oxford_pets/1.0.0 (examples: train 3). To train on it, '
