@@ -106,7 +106,8 @@ def _commands():
       for command in guides.commands(block.text):
         own, end, given = _divided(command.words)
         if end or command.module == 'launch.doctor.__main__':
-          yield guides.Command(_TRAINER, given or own)
+          recipe = [w for w in own if w.startswith('--config=')]  # Of a sweep.
+          yield guides.Command(_TRAINER, (*recipe, *given) if given else own)
         if not command.module.startswith('tests.'):
           yield command
 
@@ -135,7 +136,8 @@ def test_programs_read_the_flags_of_all_commands(tmp_path):
 @functools.cache
 def _nodes():
   """Returns all parts of the programs' code, as ast has them."""
-  paths = [*_SOURCES, guides.ROOT / 'tests/chaos/__main__.py']
+  paths = [*_SOURCES, guides.ROOT / 'tests/chaos/__main__.py',
+           guides.ROOT / 'tests/keras_fit.py']
   return [node for path in paths
           for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))]
 
@@ -143,8 +145,8 @@ def _nodes():
 @functools.cache
 def _flags():
   """Returns the names of all flags that the programs define."""
-  defining = re.compile(r'(\bDEFINE\w*|\bdefine|Flag)$')
-  words = [str(argument.value) for node in _nodes()
+  defining = re.compile(r'(\bDEFINE\w*|\bdefine|Flag|\badd_argument)$')
+  words = [str(argument.value).removeprefix('--') for node in _nodes()
            if isinstance(node, ast.Call)
            and defining.search(ast.unparse(node.func))
            for argument in node.args[:2] if isinstance(argument, ast.Constant)]
