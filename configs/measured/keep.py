@@ -41,9 +41,9 @@ def keep(run: pathlib.Path, folder: pathlib.Path) -> None:
   """
   folder.mkdir(parents=True, exist_ok=True)
   config, about = run / 'config.json', json.loads(
-      (run / 'run.json').read_text())
+      (run / 'run.json').read_bytes())
   if config.exists():
-    (folder / config.name).write_text(config.read_text())
+    (folder / config.name).write_bytes(config.read_bytes())
     about = {'command': _command(about['command']),
              **{name: about[name] for name in _ABOUT if name in about},
              'starts': _lines(run / 'starts.jsonl')}
@@ -67,11 +67,11 @@ def _rounded(value: Any) -> Any:
 
 
 def _lines(path):
-  return [json.loads(line) for line in path.read_text().splitlines()]
+  return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
 def _write(path, text):
-  path.write_text(f'{text}\n')
+  path.write_text(f'{text}\n', encoding='utf-8')
 
 
 if __name__ == '__main__':
