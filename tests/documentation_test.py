@@ -136,8 +136,8 @@ def test_programs_read_the_flags_of_all_commands(tmp_path):
 @functools.cache
 def _nodes():
   """Returns all parts of the programs' code, as ast has them."""
-  paths = [*_SOURCES, guides.ROOT / 'tests/chaos/__main__.py',
-           guides.ROOT / 'tests/keras_fit.py']
+  paths = [*_SOURCES, *(guides.ROOT / 'tests' / name for name in (
+      'chaos/__main__.py', 'configs/keep_run.py', 'keras_fit.py'))]
   return [node for path in paths
           for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))]
 

@@ -1,6 +1,6 @@
 """Keeps the figures of runs in configs/measured/, small enough for git.
 
-  python -m configs.measured.keep runs/fashion-sweep/* --to=fashion_mnist
+  python -m tests.configs.keep_run runs/fashion-sweep/* --to=fashion_mnist
 
 Of each run folder it keeps, in a folder of the same name, what was trained
 (config.json), how (run.json: command, processor, versions, starts) and the
@@ -12,7 +12,7 @@ import json
 import pathlib
 from typing import Any
 
-_HERE = pathlib.Path(__file__).parent
+_KEPT = pathlib.Path(__file__).parents[2] / 'configs' / 'measured'
 _FIGURES = ('split', 'step', 'epoch', 'time', 'loss', 'accuracy', 'examples',
             'learning_rate', 'seconds')
 _ABOUT = ('settings', 'replicas', 'versions', 'init')
@@ -29,7 +29,7 @@ def main() -> None:
                       help='the experiment: a folder in configs/measured/')
   flags = parser.parse_args()
   for run in flags.runs:
-    keep(run, _HERE / flags.to / run.name)
+    keep(run, _KEPT / flags.to / run.name)
 
 
 def keep(run: pathlib.Path, folder: pathlib.Path) -> None:
