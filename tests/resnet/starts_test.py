@@ -11,12 +11,15 @@ from resnet.run import starts
 from tests import processes
 
 
+def _lines(folder):
+  return (folder / 'starts.jsonl').read_bytes().splitlines()
+
+
 def test_each_start_is_a_line(tmp_path):
-  assert starts.read(tmp_path) == []
   before = time.time()
   starts.record(tmp_path, 0)
   starts.record(tmp_path, 17)
-  first, second = starts.read(tmp_path)
+  first, second = map(json.loads, _lines(tmp_path))
   assert (first['step'], second['step']) == (0, 17)
   assert before <= first['time'] <= second['time'] <= time.time()
   assert first['host'] == platform.node()
@@ -24,12 +27,14 @@ def test_each_start_is_a_line(tmp_path):
 
 @pytest.mark.parametrize('damage', [
     b'\xff\x00\n', b'[1]\n', b'{"step": true}\n', b'{"time": 1, "st'])
-def test_damaged_lines_are_left_out(tmp_path, damage):
+def test_a_damaged_line_spoils_no_other(tmp_path, damage):
   starts.record(tmp_path, 0)
   with open(tmp_path / 'starts.jsonl', 'ab') as file:
     file.write(damage)
   starts.record(tmp_path, 17)
-  assert [start['step'] for start in starts.read(tmp_path)] == [0, 17]
+  first, damaged, last = _lines(tmp_path)
+  assert damaged == damage.rstrip()
+  assert [json.loads(line)['step'] for line in (first, last)] == [0, 17]
 
 
 def test_a_folder_in_its_place_is_one_sentence(tmp_path):
@@ -53,5 +58,4 @@ def test_a_run_counts_its_interruptions(tmp_path):
       'resnet.train', *flags, between_calls=_kill_at_3).code == 9
   for _ in range(2):  # The second one has nothing left to train.
     assert processes.run('resnet.train', *flags).code == 0
-  lines = (tmp_path / 'starts.jsonl').read_text().splitlines()
-  assert [json.loads(line)['step'] for line in lines] == [0, 2]
+  assert [json.loads(line)['step'] for line in _lines(tmp_path)] == [0, 2]
